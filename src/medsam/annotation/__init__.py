@@ -1,0 +1,1 @@
+"""3D annotation from sparse long- and short-axis markers (paper: Human annotation study)."""

@@ -1,0 +1,1 @@
+"""One `medsam` command; each verb parses, calls one function, prints or writes."""

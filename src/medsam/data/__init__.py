@@ -1,0 +1,1 @@
+"""From public data sets to a table of training pairs; runs without torch."""

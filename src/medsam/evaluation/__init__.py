@@ -1,0 +1,1 @@
+"""What a segmentation is worth: Dice, normalized surface distance, tables."""

@@ -1,0 +1,137 @@
+"""The one box convention: x0 y0 x1 y1 in slice pixels, x right, y down, pixel centres at integers.
+
+A box made from a mask runs from the centre of the first to the centre of the last foreground pixel, as the released
+code does; one pixel wide targets get a box one pixel wide so that no box is empty. A drawn box may reach the outer
+edge of the slice: x in [0, W], y in [0, H].
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medsam.errors import PromptError
+
+Boxes = NDArray[np.float64]
+Noise = Literal["enlarge", "both"]
+
+
+def validate_boxes(boxes: object, height: int, width: int) -> Boxes:
+    """Check boxes against a slice and give them as (N, 4) float64.
+
+    Args:
+        boxes: (4,) or (N, 4) numbers, x0 y0 x1 y1 in slice pixels.
+        height: H of the slice in pixels.
+        width: W of the slice in pixels.
+
+    Raises:
+        PromptError: not numbers, none at all, inside out, empty, or outside the slice; the message shows the box.
+    """
+    try:
+        boxes_N4 = np.asarray(boxes, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise PromptError(f"boxes are {boxes!r:.80}", expected="numbers x0,y0,x1,y1", fix="give four numbers per box") from None
+    boxes_N4 = boxes_N4[None] if boxes_N4.ndim == 1 else boxes_N4
+    if boxes_N4.ndim != 2 or boxes_N4.shape[1] != 4 or not len(boxes_N4):
+        raise PromptError(f"boxes have shape {boxes_N4.shape}", expected="(N, 4), at least one", fix="give x0,y0,x1,y1 per box")
+    for box in boxes_N4:
+        _refuse_bad_box(box, height, width)
+    return boxes_N4
+
+
+def _refuse_bad_box(box: Boxes, height: int, width: int) -> None:
+    text = ",".join(f"{v:g}" for v in box)
+    x0, y0, x1, y1 = box
+    if not np.isfinite(box).all():
+        raise PromptError(f"box is {text}", expected="four finite numbers", fix="give x0,y0,x1,y1 in pixels")
+    if x1 <= x0 or y1 <= y0:
+        kind = "empty" if x1 == x0 or y1 == y0 else "inside out"
+        raise PromptError(f"box {text} is {kind}", expected="x0 < x1 and y0 < y1", fix="give the top left corner first, then the bottom right one")
+    if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
+        raise PromptError(f"box {text} leaves the image of {width} x {height} pixels (width x height)", expected=f"0 <= x <= {width} and 0 <= y <= {height}", fix="clip the box to the image")
+
+
+def validate_points(points: object, height: int, width: int) -> NDArray[np.float64]:
+    """Check points against a slice and give them as (P, 2) float64, x y in slice pixels.
+
+    Raises:
+        PromptError: not numbers, none, or outside the slice.
+    """
+    try:
+        points_P2 = np.asarray(points, dtype=np.float64).reshape(-1, 2)
+    except (TypeError, ValueError):
+        raise PromptError(f"points are {points!r:.80}", expected="pairs x,y", fix="give two numbers per point") from None
+    if not len(points_P2):
+        raise PromptError("no points", expected="at least one x,y", fix="give a point")
+    bad = ~((points_P2 >= 0) & (points_P2 <= (width, height))).all(axis=1)
+    if bad.any():
+        x, y = points_P2[bad][0]
+        raise PromptError(f"point {x:g},{y:g} leaves the image of {width} x {height} pixels (width x height)", expected=f"0 <= x <= {width} and 0 <= y <= {height}", fix="choose a point inside the image")
+    return points_P2
+
+
+def box_from_mask(mask_HW: np.ndarray) -> NDArray[np.float64]:
+    """The tight box of a mask's foreground, (4,) float64.
+
+    Raises:
+        PromptError: the mask is empty.
+    """
+    ys = np.flatnonzero(mask_HW.any(axis=1))
+    xs = np.flatnonzero(mask_HW.any(axis=0))
+    if not len(ys):
+        raise PromptError("the mask is empty", expected="foreground to draw a box around", fix="skip this slice")
+    x0, y0, x1, y1 = float(xs[0]), float(ys[0]), float(xs[-1]), float(ys[-1])
+    height, width = mask_HW.shape
+    x0, x1 = _at_least_one(x0, x1, width)
+    y0, y1 = _at_least_one(y0, y1, height)
+    return np.array([x0, y0, x1, y1])
+
+
+def _at_least_one(low: float, high: float, size: int) -> tuple[float, float]:
+    if high > low:
+        return low, high
+    return (low, high + 1) if high + 1 <= size else (low - 1, high)
+
+
+def boxes_from_labels(labels_HW: np.ndarray) -> tuple[Boxes, list[int]]:
+    """The tight box of every label of a slice: (N, 4) float64 and the N label ids, ascending."""
+    ids = [int(i) for i in np.unique(labels_HW) if i]
+    boxes = [box_from_mask(labels_HW == i) for i in ids]
+    return np.array(boxes, dtype=np.float64).reshape(-1, 4), ids
+
+
+def clip_boxes(boxes_N4: Boxes, height: int, width: int) -> Boxes:
+    """Cut boxes to the slice; a box wholly outside becomes empty and validate_boxes then refuses it."""
+    limits = np.array([width, height, width, height], dtype=np.float64)
+    return np.clip(boxes_N4, 0.0, limits)
+
+
+def perturb_boxes(boxes_N4: Boxes, height: int, width: int, rng: np.random.Generator, *, max_px: float = 20.0, frame: int = 1024, noise: Noise = "both") -> Boxes:
+    """Move every side of every box by a random amount, as a hurried reader would.
+
+    Args:
+        boxes_N4: (N, 4), x0 y0 x1 y1 in slice pixels.
+        height: H of the slice in pixels.
+        width: W of the slice in pixels.
+        rng: Where the numbers come from.
+        max_px: Largest move of a side, in pixels of a frame x frame picture of the slice.
+        frame: The paper's frame, 1024.
+        noise: "both": each side in or out by up to max_px; "enlarge": outwards only, as the released training does.
+
+    Returns:
+        (N, 4) float64, clipped to the slice; a box that would vanish keeps at least one pixel.
+
+    Source: paper, Methods, "Training protocol" (random perturbation of 0-20 pixels).
+    """
+    scale = np.array([width, height, width, height]) / frame
+    outward = np.array([-1.0, -1.0, 1.0, 1.0])
+    low = -max_px if noise == "both" else 0.0
+    moves = rng.uniform(low, max_px, size=boxes_N4.shape) * scale * outward
+    moved = clip_boxes(boxes_N4 + moves, height, width)
+    for axis, size in ((0, width), (1, height)):
+        thin = moved[:, axis + 2] - moved[:, axis] < 1
+        centre = np.clip((boxes_N4[:, axis] + boxes_N4[:, axis + 2]) / 2, 0.5, size - 0.5)
+        moved[thin, axis], moved[thin, axis + 2] = centre[thin] - 0.5, centre[thin] + 0.5
+    return moved

@@ -1,0 +1,1 @@
+"""A trained model applied: Predictor, runtimes, volumes, the cache of embeddings."""
