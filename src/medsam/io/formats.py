@@ -79,3 +79,105 @@ class _Module(Protocol):
     def read_image(self, path: Path, options: ReadOptions) -> Image: ...
     def read_mask(self, path: Path, reference: Grid | None) -> Mask: ...
     def write_mask(self, mask: Mask, path: Path, options: WriteOptions) -> None: ...
+
+
+def read_image(path: str | Path, *, modality: str | Modality | None = None, series: str | None = None, geometry: Geometry = "refuse") -> Image:
+    """Read a 2D or 3D image with its geometry.
+
+    Args:
+        path: NIfTI, NRRD, MHA/MHD, DICOM (a file, a folder, a zip), PNG, JPEG, TIFF, BMP, or a challenge npz.
+        modality: What made it, where the file does not say or says it wrong.
+        series: SeriesInstanceUID to take where a DICOM folder holds several.
+        geometry: "refuse" a gapped or tilted DICOM series, or "resample" it onto a regular grid.
+
+    Returns:
+        An Image: values (D, H, W) or (D, H, W, 3) as stored (rescale slope and intercept applied), not normalized.
+
+    Raises:
+        InputFileError: missing, empty, truncated, unknown, of another format than its suffix, or too large.
+        GeometryError: the geometry cannot be trusted.
+    """
+    source = _existing(path)
+    chosen = parse_modality(modality) if modality is not None else None
+    row = _row_for(source, "read_image")
+    image = _load(row).read_image(source, ReadOptions(series=series, geometry=geometry, modality=chosen))
+    return replace(image, modality=chosen) if chosen is not None else image
+
+
+def read_mask(path: str | Path, *, reference: Image | Grid | str | Path | None = None) -> Mask:
+    """Read a label map with its geometry.
+
+    Args:
+        path: Any mask format of write_mask.
+        reference: The image, its grid or its file; formats that store contours or no geometry need it.
+
+    Raises:
+        InputFileError: as read_image, or pixels that are not integer labels.
+        GeometryError: the mask does not lie on the reference's grid.
+    """
+    source = _existing(path)
+    row = _row_for(source, "read_mask")
+    mask = _load(row).read_mask(source, _grid(reference))
+    return mask
+
+
+def write_mask(mask: Mask, path: str | Path, *, reference: str | Path | None = None, format: str | None = None) -> None:  # noqa: A002 - the public name
+    """Write a label map, whole or not at all.
+
+    Args:
+        mask: Labels on their grid.
+        path: Where to; the suffix chooses the format.
+        reference: The image file or DICOM folder the mask belongs to; DICOM SEG and RTSTRUCT need it.
+        format: Name of the format where the suffix does not tell, as "rtstruct" or "dicom-seg:LABELMAP" for .dcm.
+
+    Raises:
+        OutputError: unknown suffix, labels the format cannot hold, no reference, or the disk refused.
+    """
+    target = Path(path)
+    name, _, kind = (format or "").partition(":")
+    row = _row_for(target, "write_mask", name or None)
+    _load(row).write_mask(mask, target, WriteOptions(reference=Path(reference) if reference else None, kind=kind or None))
+
+
+def format_names(ability: str) -> list[str]:
+    """Names of the formats that can "read_image", "read_mask" or "write_mask"."""
+    return [row.name for row in FORMATS if ability in row.can]
+
+
+def _existing(path: str | Path) -> Path:
+    source = Path(path)
+    if not source.exists():
+        raise InputFileError(f"{source} does not exist", expected="an existing file or DICOM folder", fix="check the path")
+    if source.is_file() and source.stat().st_size == 0:
+        raise InputFileError(f"{source} is empty (0 bytes)", expected="an image file", fix="copy or export it again")
+    return source
+
+
+def _row_for(path: Path, ability: str, name: str | None = None) -> Format:
+    rows = [row for row in FORMATS if ability in row.can]
+    if name is not None:
+        for row in rows:
+            if row.name == name:
+                return row
+        raise OutputError(f"format is {name!r}", expected=f"one of {', '.join(r.name for r in rows)}", fix="choose one of them")
+    if path.is_dir() or (not path.suffix and path.is_file()):
+        return next(row for row in rows if row.name == "dicom")  # DICOM files often have no suffix
+    lowered = path.name.lower()
+    matches = [(len(suffix), row) for row in rows for suffix in row.suffixes if lowered.endswith(suffix)]
+    if matches:
+        return max(matches, key=lambda match: match[0])[1]
+    known = " ".join(sorted({suffix for row in rows for suffix in row.suffixes}))
+    raised = OutputError if ability == "write_mask" else InputFileError
+    raise raised(f"{path} has the suffix {path.suffix!r}", expected=f"one of {known}", fix="rename it to its real format, or convert it")
+
+
+def _load(row: Format) -> _Module:
+    return cast(_Module, import_module(row.module))
+
+
+def _grid(reference: Image | Grid | str | Path | None) -> Grid | None:
+    if reference is None or isinstance(reference, Grid):
+        return reference
+    if isinstance(reference, Image):
+        return reference.grid
+    return read_image(reference).grid
