@@ -1,0 +1,73 @@
+"""The `medsam` command: the table of verbs, and the one border where errors become a line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App
+
+from medsam import __version__
+from medsam.errors import MedsamError
+
+# verb -> module:function, loaded only when the verb (or the help that lists it) asks for it
+VERBS = {
+    "segment": "medsam.cli.segment:segment",
+    "info": "medsam.cli.info:info",
+    "annotate": "medsam.cli.annotate:annotate",
+    "measure": "medsam.cli.measure:measure",
+    "convert": "medsam.cli.convert:convert",
+    "simulate": "medsam.cli.simulate:simulate",
+    "evaluate": "medsam.cli.evaluate:evaluate",
+    "models": "medsam.cli.models:app",
+    "doctor": "medsam.cli.doctor:doctor",
+    "demo": "medsam.cli.demo:demo",
+}
+
+INTERRUPTED = 130  # the shell's code for SIGINT
+
+
+def build_app() -> App:
+    """The command with its verbs, none of them imported yet."""
+    app = App(
+        name="medsam",
+        help="Segment medical images from prompts: boxes and points in, masks with true geometry out.",
+        version=__version__,
+        help_format="plaintext",
+        exit_on_error=False,
+        print_error=False,
+        result_action="return_value",
+    )
+    for verb, target in VERBS.items():
+        app.command(target, name=verb)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit: 0 well, 1 bad input or a failed run, 2 wrong usage, 130 interrupted."""
+    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and give its exit code; errors become one line on standard error."""
+    from cyclopts import CycloptsError
+
+    try:
+        result = build_app()(arguments)
+    except MedsamError as error:
+        return _fail(f"medsam: {error.got}; expected {error.expected}; {error.fix}", 1)
+    except CycloptsError as error:
+        text = " ".join(str(error).split())
+        return _fail(f"medsam: {text} See `medsam {_verb(arguments)}--help`.", 2)
+    except KeyboardInterrupt:
+        return _fail("medsam: interrupted; what was finished is kept", INTERRUPTED)
+    return result if isinstance(result, int) else 0
+
+
+def _verb(arguments: list[str]) -> str:
+    return f"{arguments[0]} " if arguments and arguments[0] in VERBS else ""
+
+
+def _fail(line: str, code: int) -> int:
+    print(" ".join(line.split()), file=sys.stderr)
+    return code
