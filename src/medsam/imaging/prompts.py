@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from medsam.errors import PromptError
 
@@ -42,6 +42,27 @@ class Prompt:
         if drawn == bool(self.box_3d):
             got = "a 3D box together with a box or points" if drawn else "a prompt without box and points"
             raise PromptError(got, expected="a box, points, both, or a 3D box alone", fix="give x0,y0,x1,y1, or x,y points, or x0,y0,z0,x1,y1,z1")
+
+
+def place(prompt: Prompt, depth: int) -> Prompt:
+    """Give a prompt its slice of an image of `depth` slices; the only one there is, where it names none.
+
+    Raises:
+        PromptError: a volume's prompt without a slice, or slices that are not there.
+    """
+    last = depth - 1
+    if prompt.box_3d is not None:
+        z0, z1 = prompt.box_3d[2], prompt.box_3d[5]
+        if not 0 <= z0 <= z1 <= last:
+            raise PromptError(f"the 3D box runs through slices {z0:g} to {z1:g}", expected=f"slices from 0 to {last}, the first one first", fix="correct z0 and z1")
+        return prompt
+    if prompt.slice is None:
+        if depth > 1:
+            raise PromptError(f"a prompt without a slice for a volume of {depth} slices", expected=f"a slice from 0 to {last}", fix="pass --slice K")
+        return replace(prompt, slice=0)
+    if not 0 <= prompt.slice <= last:
+        raise PromptError(f"slice is {prompt.slice}", expected=f"0 to {last}", fix="choose a slice of the image")
+    return prompt
 
 
 def parse_box(text: str) -> tuple[float, ...]:
