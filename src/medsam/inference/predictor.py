@@ -1,0 +1,219 @@
+"""Embed a slice once, decode as many prompts as you like: the public face of a loaded model.
+
+Shape legend: B batch, N prompts, M masks a prompt, C channels, H rows, W columns, S side of the model frame.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from medsam.errors import IntensityError, PromptError
+from medsam.imaging.frame import Frame
+from medsam.inference.embedding import Embedding
+from medsam.inference.logits import chunks_to_slice, stability
+from medsam.inference.prompts import ModelPrompts, model_prompts
+from medsam.inference.runtime import Precision, Runtime, RuntimeName, choose_runtime
+from medsam.models.manifest import Manifest
+
+__all__ = ["Embedding", "Predictor", "load_predictor"]
+
+PROMPTS_AT_ONCE = 16  # of the mask decoder: about 0.2 GB; larger chunks are no faster
+log = logging.getLogger("medsam")
+Kind = Literal["box", "point", "mask"]
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """Some of the prompts of one decode, in order.
+
+    Args:
+        logits_NHW: (n, H, W) float32 in slice pixels, above 0 inside the mask.
+        scores_N: (n,) float32.
+    """
+
+    logits_NHW: torch.Tensor
+    scores_N: NDArray[np.float32]
+
+
+class Predictor:
+    """A model ready to segment: no state between calls but the weights, so threads may share it.
+
+    Args:
+        runtime: What runs the networks.
+        manifest: How input must be made and output read for these weights.
+        weights: Identity of the weights, kept in each Embedding.
+    """
+
+    def __init__(self, runtime: Runtime, manifest: Manifest, *, weights: str) -> None:
+        self.manifest = manifest
+        self.weights = weights
+        self.runtime = runtime
+        self._said: set[str] = set()
+        self._lock = threading.Lock()
+
+    def frame_of(self, height: int, width: int) -> Frame:
+        """The frame in which a slice of this size enters the model."""
+        m = self.manifest
+        return Frame(height, width, m.frame_size, m.fit, m.interpolation, m.scaling)
+
+    def embed(self, slice_rgb: NDArray[np.uint8]) -> Embedding:
+        """Encode one slice.
+
+        Args:
+            slice_rgb: (H, W, 3) uint8 in [0, 255], as Image.slice_rgb gives it.
+
+        Raises:
+            IntensityError: not uint8 of that shape.
+        """
+        return self.embed_batch([slice_rgb])[0]
+
+    def embed_batch(self, slices: Sequence[NDArray[np.uint8]]) -> list[Embedding]:
+        """Encode slices, of different sizes if need be; the same as one by one, faster on most devices."""
+        embeddings: list[Embedding] = []
+        step = self.runtime.batch_size
+        for start in range(0, len(slices), step):
+            part = slices[start : start + step]
+            frames = [self._frame(one) for one in part]
+            image_B3SS = np.stack([frame.image_to_model(one) for frame, one in zip(frames, part, strict=True)])
+            features_BCHW = self.runtime.encode(torch.from_numpy(image_B3SS))
+            embeddings += [
+                Embedding(features_BCHW[i : i + 1].clone() if len(part) > 1 else features_BCHW, frame, self.weights)
+                for i, frame in enumerate(frames)
+            ]
+        return embeddings
+
+    def _frame(self, slice_rgb: NDArray[np.uint8]) -> Frame:
+        shape = np.shape(slice_rgb)
+        if len(shape) != 3 or shape[2] != 3 or not min(shape):
+            raise IntensityError(
+                f"a slice of shape {shape}",
+                expected="uint8 (H, W, 3)",
+                fix="call medsam.normalize, then image.slice_rgb(k)",
+            )
+        return self.frame_of(shape[0], shape[1])
+
+    def decode(
+        self, embedding: Embedding, *, boxes: object = None, points: object = None, point_labels: object = None,
+        mask: object = None, multimask: bool = False,
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:  # fmt: skip
+        """Segment N prompts of one slice.
+
+        Args:
+            embedding: Of this predictor's weights.
+            boxes: (N, 4) or (4,), x0 y0 x1 y1 in slice pixels.
+            points: N lists of (x, y) in slice pixels; with boxes, list i refines box i.
+            point_labels: N lists of 1 (inside) and 0 (outside).
+            mask: A previous mask to start from, (H, W) or (N, H, W) bool, in addition to boxes or points.
+            multimask: Three masks for each prompt; only for weights trained for it.
+
+        Returns:
+            Masks (N, H, W) bool in the pixels of the slice and scores (N,) float32 in about [0, 1]: the predicted IoU
+            where the weights were trained for it, else how stable the mask is (logits.stability). With multimask
+            (N, 3, H, W) and (N, 3).
+
+        Raises:
+            PromptError: prompts that do not fit the slice, each other or the weights.
+        """
+        prompts = model_prompts(embedding.frame, boxes, points, point_labels, mask)
+        self._check(embedding, prompts, multimask=multimask)
+        many = 3 if multimask else 1
+        size_hw = (embedding.frame.height, embedding.frame.width)
+        masks = np.empty((prompts.count * many, *size_hw), dtype=bool)
+        scores = np.empty(prompts.count * many, dtype=np.float32)
+        start = 0
+        for part in self._decoded(embedding, prompts, multimask=multimask):
+            stop = start + len(part.scores_N)
+            masks[start:stop] = (part.logits_NHW > 0).cpu().numpy()
+            scores[start:stop] = part.scores_N
+            start = stop
+        if multimask:
+            return masks.reshape(-1, many, *size_hw), scores.reshape(-1, many)  # (N, M, H, W), (N, M)
+        return masks, scores
+
+    def decode_parts(
+        self,
+        embedding: Embedding,
+        *,
+        boxes: object = None,
+        points: object = None,
+        point_labels: object = None,
+        mask: object = None,
+    ) -> Iterator[Decoded]:
+        """As decode, a few prompts at a time and with logits, for callers that must not hold all masks at once."""
+        prompts = model_prompts(embedding.frame, boxes, points, point_labels, mask)
+        self._check(embedding, prompts, multimask=False)
+        return self._decoded(embedding, prompts, multimask=False)
+
+    def _check(self, embedding: Embedding, prompts: ModelPrompts, *, multimask: bool) -> None:
+        if embedding.weights != self.weights:
+            raise PromptError(
+                f"an embedding of weights {embedding.weights:.12}",
+                expected=f"one of weights {self.weights:.12} ({self.manifest.name})",
+                fix="embed the slice with this predictor",
+            )
+        if multimask and not self.manifest.multimask:
+            raise PromptError(
+                f"multimask with {self.manifest.name}",
+                expected="weights trained to give several masks",
+                fix="leave multimask out, or load a SAM model",
+            )
+        for kind in prompts.kinds:
+            self._say_if_untrained(kind)
+
+    def _say_if_untrained(self, kind: str) -> None:
+        with self._lock:
+            news = kind not in self.manifest.prompts and kind not in self._said
+            self._said.add(kind)
+        if news:
+            log.warning(
+                "%s was trained for %s prompts only; a %s prompt works, but look at the result",
+                self.manifest.name,
+                " and ".join(self.manifest.prompts),
+                kind,
+            )
+
+    def _decoded(self, embedding: Embedding, prompts: ModelPrompts, *, multimask: bool) -> Iterator[Decoded]:
+        for start in range(0, prompts.count, PROMPTS_AT_ONCE):
+            part = prompts.part(start, start + PROMPTS_AT_ONCE)
+            logits_NMhw, quality_NM = self.runtime.decode(embedding.features, part, multimask=multimask)
+            logits_Nhw, quality_N = logits_NMhw.flatten(0, 1).float(), quality_NM.flatten().float()
+            scores_N = (
+                (quality_N if self.manifest.quality_trained else stability(logits_Nhw, embedding.frame)).cpu().numpy()
+            )
+            done = 0
+            for logits_NHW in chunks_to_slice(logits_Nhw, embedding.frame, self.manifest.upsample):
+                yield Decoded(logits_NHW, scores_N[done : done + len(logits_NHW)])
+                done += len(logits_NHW)
+
+
+def load_predictor(
+    model: str | Path | None = None,
+    *,
+    device: str | None = None,
+    precision: Precision = "fp32",
+    runtime: RuntimeName = "torch",
+) -> Predictor:
+    """Load a model and make it ready.
+
+    Args:
+        model: Catalog name, or a .pth, .safetensors, .onnx or .xml file; the default model, lite-medsam, without it.
+        device: "cuda", "mps" or "cpu" (with an index if need be); the first of them that is there without it.
+        precision: Arithmetic of the image encoder. "bf16" and "fp16" are for GPUs; "int8" needs OpenVINO.
+        runtime: "torch"; "openvino" (CPU, an extra); "auto" takes OpenVINO on a CPU where it is installed.
+
+    Raises:
+        ModelUnavailableError: unknown name, or weights that are not here.
+        CheckpointError: a file that is no model.
+        MissingDependencyError: the runtime is not installed.
+    """
+    chosen = choose_runtime(model, device=device, precision=precision, runtime=runtime)
+    return Predictor(chosen.runtime, chosen.manifest, weights=chosen.weights)

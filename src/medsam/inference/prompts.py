@@ -1,0 +1,182 @@
+"""Prompts as a user gives them, checked, and moved into the model frame.
+
+Shape legend: N prompts, P points a prompt, H rows, W columns of the slice, h w 256 x 256.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from medsam.errors import PromptError
+from medsam.imaging.boxes import validate_boxes, validate_points
+from medsam.imaging.frame import Frame
+
+MASK_SIDE = 256
+MASK_LOGIT = 10.0  # a previous mask enters as the logits of a confident answer
+PADDING = -1  # label of the points that fill short lists up
+
+
+@dataclass(frozen=True, eq=False)
+class ModelPrompts:
+    """N prompts of one slice in model pixels; what is None was not given."""
+
+    boxes_N4: torch.Tensor | None
+    points_NP2: torch.Tensor | None
+    labels_NP: torch.Tensor | None
+    masks_N1hw: torch.Tensor | None
+    count: int
+
+    def part(self, start: int, stop: int) -> ModelPrompts:
+        """Prompts start to stop of the N."""
+        return self._each(lambda tensor: tensor[start:stop], min(stop, self.count) - start)
+
+    def to(self, device: torch.device) -> ModelPrompts:
+        """The same prompts on a device."""
+        return self._each(lambda tensor: tensor.to(device), self.count)
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor], count: int) -> ModelPrompts:
+        boxes, points, labels, masks = (
+            None if t is None else change(t) for t in (self.boxes_N4, self.points_NP2, self.labels_NP, self.masks_N1hw)
+        )
+        return ModelPrompts(boxes, points, labels, masks, count)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Which of "box", "point" and "mask" were given."""
+        given = {"box": self.boxes_N4, "point": self.points_NP2, "mask": self.masks_N1hw}
+        return tuple(kind for kind, tensor in given.items() if tensor is not None)
+
+
+def model_prompts(frame: Frame, boxes: object, points: object, point_labels: object, mask: object) -> ModelPrompts:
+    """Check prompts against the slice and move them into the model frame.
+
+    Args:
+        frame: Of the embedding to decode.
+        boxes: (N, 4) or (4,), x0 y0 x1 y1 in slice pixels, or None.
+        points: N lists of (x, y) in slice pixels, or None.
+        point_labels: N lists of 1 (inside) or 0 (outside), one for each point.
+        mask: A previous mask, (H, W) for every prompt or (N, H, W), bool, or None.
+
+    Raises:
+        PromptError: nothing given, something outside the slice, or counts that do not agree.
+    """
+    boxes_N4 = (
+        None
+        if boxes is None
+        else torch.from_numpy(frame.boxes_to_model(validate_boxes(boxes, frame.height, frame.width)))
+    )
+    points_NP2, labels_NP = _points(frame, points, point_labels)
+    counts = {name: len(t) for name, t in (("boxes", boxes_N4), ("lists of points", points_NP2)) if t is not None}
+    if len(set(counts.values())) > 1:
+        text = " and ".join(f"{count} {name}" for name, count in counts.items())
+        raise PromptError(
+            text, expected="one list of points for each box", fix="give an equal number of both, or decode them apart"
+        )
+    count = next(iter(counts.values()), None)
+    masks_N1hw = None if mask is None else _masks(frame, mask, count)
+    count = count if count is not None or masks_N1hw is None else len(masks_N1hw)
+    if count is None:
+        raise PromptError("no prompt", expected="boxes, points or a previous mask", fix="pass boxes=[(x0, y0, x1, y1)]")
+    return ModelPrompts(boxes_N4, points_NP2, labels_NP, masks_N1hw, count)
+
+
+def _points(frame: Frame, points: object, point_labels: object) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    if points is None:
+        if point_labels is not None:
+            raise PromptError("point_labels without points", expected="both or neither", fix="pass points=[[(x, y)]]")
+        return None, None
+    if point_labels is None:
+        raise PromptError(
+            "points without point_labels",
+            expected="a label 1 (inside) or 0 (outside) for each point",
+            fix="pass point_labels=[[1]]",
+        )
+    pairs = [
+        (_one_list(p, frame), _labels(q))
+        for p, q in zip(_sequence(points), _same_length(points, point_labels), strict=True)
+    ]
+    longest = max(len(xy) for xy, _ in pairs)
+    points_NP2 = torch.zeros(len(pairs), longest, 2)
+    labels_NP = torch.full((len(pairs), longest), PADDING, dtype=torch.long)
+    for row, (xy, signs) in enumerate(pairs):
+        if len(xy) != len(signs):
+            raise PromptError(
+                f"{len(xy)} points with {len(signs)} labels",
+                expected="one label for each point",
+                fix="give 1 (inside) or 0 (outside) for each",
+            )
+        points_NP2[row, : len(xy)] = torch.from_numpy(xy)
+        labels_NP[row, : len(signs)] = torch.tensor(signs)
+    return points_NP2, labels_NP
+
+
+def _sequence(value: object) -> list[object]:
+    if not isinstance(value, (list, tuple, np.ndarray)) or not len(value):
+        raise PromptError(
+            f"points or labels are {value!r:.60}",
+            expected="one list for each object",
+            fix="pass points=[[(x, y), ...]], point_labels=[[1, ...]]",
+        )
+    return list(value)
+
+
+def _same_length(points: object, point_labels: object) -> list[object]:
+    lists, labels = _sequence(points), _sequence(point_labels)
+    if len(lists) != len(labels):
+        raise PromptError(
+            f"{len(lists)} lists of points with {len(labels)} lists of labels",
+            expected="as many of both",
+            fix="give one list of labels for each list of points",
+        )
+    return labels
+
+
+def _one_list(points: object, frame: Frame) -> np.ndarray:
+    if np.ndim(points) != 2:  # type: ignore[arg-type]
+        raise PromptError(
+            f"points of an object are {points!r:.60}",
+            expected="a list of (x, y)",
+            fix="pass points=[[(x, y), ...]], one list for each object",
+        )
+    return frame.points_to_model(validate_points(points, frame.height, frame.width))
+
+
+def _labels(labels: object) -> list[int]:
+    values = np.asarray(labels)
+    if values.ndim != 1 or not np.isin(values, (0, 1)).all():
+        raise PromptError(
+            f"point labels are {labels!r:.60}",
+            expected="a list of 1 (inside) and 0 (outside)",
+            fix="pass point_labels=[[1, ...]], one list for each object",
+        )
+    return [int(value) for value in values]
+
+
+def _masks(frame: Frame, mask: object, count: int | None) -> torch.Tensor:
+    array = np.asarray(mask)
+    if array.dtype.kind not in "biu" or array.ndim not in (2, 3) or array.shape[-2:] != (frame.height, frame.width):
+        raise PromptError(
+            f"a previous mask of shape {array.shape} and dtype {array.dtype}",
+            expected=f"bool of shape {(frame.height, frame.width)} or (N, ...)",
+            fix="pass a mask as decode returns it",
+        )
+    stack = array[None] if array.ndim == 2 else array
+    if count is not None and len(stack) not in (1, count):
+        raise PromptError(
+            f"{len(stack)} previous masks for {count} prompts",
+            expected="one for all, or one for each",
+            fix="give as many masks as boxes",
+        )
+    low = torch.stack([_low_resolution(frame, one) for one in stack])[:, None]
+    return low.expand(count, -1, -1, -1) if count is not None and len(stack) == 1 else low
+
+
+def _low_resolution(frame: Frame, mask_HW: np.ndarray) -> torch.Tensor:
+    square = torch.from_numpy(frame.mask_to_model(mask_HW != 0)).float()
+    factor = frame.size // MASK_SIDE
+    share = square.reshape(MASK_SIDE, factor, MASK_SIDE, factor).mean(dim=(1, 3))  # (h, w)
+    return (2 * share - 1) * MASK_LOGIT

@@ -1,0 +1,138 @@
+"""What runs the networks: PyTorch on any device, OpenVINO and ONNX Runtime on a CPU, behind the same two methods.
+
+Shape legend: B batch, N prompts, M masks a prompt, C channels, H rows, W columns, S side of the model frame,
+h w 256 x 256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import torch
+
+from medsam.errors import MissingDependencyError
+from medsam.inference.prompts import ModelPrompts
+from medsam.models.manifest import Manifest
+from medsam.models.medsam import MedSAM
+
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
+RuntimeName = Literal["auto", "torch", "openvino"]
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Runtime(Protocol):
+    """The two methods a Predictor needs; safe for threads."""
+
+    batch_size: int  # slices encoded at once
+
+    @property
+    def name(self) -> str:
+        """Of the runtime and its arithmetic, as "torch cpu fp32"."""
+        ...
+
+    @property
+    def precision(self) -> Precision:
+        """Arithmetic of the image encoder."""
+        ...
+
+    def encode(self, image_B3SS: torch.Tensor) -> torch.Tensor:
+        """Slices in the model frame -> features (B, C, H, W)."""
+        ...
+
+    def decode(
+        self, features_1CHW: torch.Tensor, prompts: ModelPrompts, *, multimask: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Prompts of one slice -> logits (N, M, h, w) and predicted IoU (N, M)."""
+        ...
+
+
+class TorchRuntime:
+    """PyTorch on one device; half precision is autocast over the image encoder, the decoder stays fp32."""
+
+    def __init__(self, model: MedSAM, *, device: torch.device, precision: Precision = "fp32") -> None:
+        self.model = model.to(device).eval()
+        self.device = device
+        self.precision: Precision = precision
+        self.name = f"torch {device} {precision}"
+        self.batch_size = batch_size_for(model.frame_size, device.type)
+
+    def encode(self, image_B3SS: torch.Tensor) -> torch.Tensor:
+        """Slices in the model frame -> features (B, C, H, W) float32 on the device."""
+        with torch.no_grad(), self._arithmetic():
+            return self.model.encode(image_B3SS.to(self.device)).float()
+
+    def decode(
+        self, features_1CHW: torch.Tensor, prompts: ModelPrompts, *, multimask: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Prompts of one slice -> logits (N, M, h, w) and predicted IoU (N, M)."""
+        p = prompts.to(self.device)
+        with torch.no_grad():
+            return self.model.decode(
+                features_1CHW.to(self.device), p.boxes_N4, p.points_NP2, p.labels_NP, p.masks_N1hw, multimask=multimask
+            )
+
+    def _arithmetic(self) -> AbstractContextManager[object]:
+        half = HALF.get(self.precision)
+        return nullcontext() if half is None else torch.autocast(self.device.type, dtype=half)
+
+
+def batch_size_for(frame_size: int, device_type: str) -> int:
+    """Slices to encode at once: few on a CPU, where more only take memory; 8 megapixels on a GPU."""
+    if device_type == "cpu":
+        return 1 if frame_size > 512 else 4
+    return max(1, 8 * 1024**2 // frame_size**2)
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """A runtime with what a Predictor must know of its weights."""
+
+    runtime: Runtime
+    manifest: Manifest
+    weights: str
+
+
+def choose_device(name: str | None) -> torch.device:
+    """The device asked for, or the first there is of cuda, mps, cpu.
+
+    Raises:
+        MissingDependencyError: it is not there.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name is None:
+        return torch.device(next(kind for kind, present in there.items() if present))
+    kind = name.partition(":")[0]
+    if not there.get(kind, False):
+        present = ", ".join(k for k, is_there in there.items() if is_there)
+        raise MissingDependencyError(
+            f"device is {name!r}",
+            expected=f"one of {present} on this machine",
+            fix="leave the device out to take the best one",
+        )
+    return torch.device(name)
+
+
+def weights_digest(model: MedSAM) -> str:
+    """Identity of weights that came from no file: sha256 over all tensors by name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def choose_runtime(
+    model: str | Path | None, *, device: str | None, precision: Precision, runtime: RuntimeName
+) -> Chosen:
+    """Load weights into the runtime that fits the request; see load_predictor."""
+    from medsam.models.catalog import resolve
+    from medsam.models.checkpoint import load_checkpoint
+
+    path, _ = resolve(model)
+    network, manifest = load_checkpoint(path)
+    place = choose_device(device)
+    return Chosen(TorchRuntime(network, device=place, precision=precision), manifest, weights_digest(network))
