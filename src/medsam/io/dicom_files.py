@@ -1,0 +1,325 @@
+"""DICOM files as they lie in a folder, a zip or alone: found, opened and their headers read, none of them trusted.
+
+Nothing is extracted to disk, no name inside a file or an archive is joined to a path, and no message repeats a value of
+a header: a patient's name may stand in any of them.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import struct
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_dataset
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    UID_dictionary,
+)
+
+from medsam.errors import InputFileError
+
+# What a parser may raise on bytes nobody vouches for; MedsamError is none of them and passes.
+PARSE_ERRORS = (
+    ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, ImportError, InvalidDicomError, LookupError,
+    MemoryError, OSError, RuntimeError, TypeError, ValueError, struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+PIXEL_TAGS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
+INFLATED_RATIO = 200  # most bytes that one compressed byte may stand for in a deflated file or a zip
+INFLATED_FLOOR = 16 << 20  # below this size no ratio is asked for
+MAX_MEMBER_BYTES = 4 << 30
+MAX_ARCHIVE_BYTES = 64 << 30
+MAX_MEMBERS = 100_000
+UNDEFINED_LENGTH = 0xFFFFFFFF
+RECOPY = "copy or export it again"
+UNPACK = "unpack it yourself and pass the folder"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the bytes of one file are.
+
+    Args:
+        name: File name for messages, without its folder.
+        path: The file, or the archive that holds it.
+        member: Name inside the archive, None for a plain file.
+        size: Bytes, uncompressed.
+    """
+
+    name: str
+    path: Path
+    member: str | None
+    size: int
+
+    @contextmanager
+    def open(self) -> Iterator[BinaryIO]:
+        """Open for reading from the start, in memory if it comes out of an archive."""
+        if self.member is None:
+            with self.path.open("rb") as file:
+                yield file
+            return
+        with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as packed:
+            data = packed.read(self.size + 1)
+        if len(data) != self.size:
+            raise InputFileError(
+                f"{self.name} in {self.path.name} is not as long as the archive says",
+                expected="an honest zip",
+                fix="make the zip again",
+            )
+        yield io.BytesIO(data)
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """One DICOM object with pixels.
+
+    Args:
+        name: File name for messages.
+        header: Everything before the pixels.
+        pixel_bytes: Length of the pixel data element, None for encapsulated (compressed) pixels.
+        load: Gives the header together with the pixels.
+    """
+
+    name: str
+    header: Dataset
+    pixel_bytes: int | None
+    load: Callable[[], Dataset]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a path held: the objects with pixels, in file order, and how many files were something else."""
+
+    instances: tuple[Instance, ...]
+    ignored: int
+
+
+@contextmanager
+def untrusted(name: str) -> Iterator[None]:
+    """Turn whatever a parser trips over into an InputFileError that names the file and nothing in it."""
+    try:
+        yield
+    except PARSE_ERRORS as error:
+        raise InputFileError(
+            f"{name} cannot be read as DICOM ({type(error).__name__})", expected="a whole, valid DICOM file", fix=RECOPY
+        ) from None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the parser's warnings to itself: they quote header values."""
+    logger, silence = logging.getLogger("pydicom"), logging.Filter("none")
+    logger.addFilter(silence)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.removeFilter(silence)
+
+
+def read_contents(path: Path) -> Contents:
+    """Read the headers of a DICOM file, of all DICOM files in a folder and its folders, or of those in a zip.
+
+    Raises:
+        InputFileError: a DICOM file is broken, an archive is not to be trusted, or nothing has pixels.
+    """
+    candidates = _sources(path)
+    alone = path.is_file() and len(candidates) == 1
+    found = [instance for source in candidates if (instance := read_instance(source, strict=alone))]
+    if not found:
+        raise InputFileError(
+            f"{path.name} holds no DICOM image ({len(candidates)} other files)",
+            expected="DICOM files with pixels",
+            fix="check the path",
+        )
+    return Contents(tuple(found), len(candidates) - len(found))
+
+
+def _sources(path: Path) -> list[Source]:
+    if path.is_dir():
+        files = sorted(Path(folder) / name for folder, _, names in os.walk(path) for name in names)
+        return [Source(file.name, file, None, file.stat().st_size) for file in files if file.is_file()]
+    if not path.is_file():
+        raise InputFileError(
+            f"{path.name} does not exist", expected="an existing file or DICOM folder", fix="check the path"
+        )
+    packed = zipfile.is_zipfile(path) and not _has_magic(path)
+    return _members(path) if packed else [Source(path.name, path, None, path.stat().st_size)]
+
+
+def _has_magic(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def _members(path: Path) -> list[Source]:
+    with untrusted(path.name), zipfile.ZipFile(path) as archive:
+        members = [member for member in archive.infolist() if not member.is_dir()]
+    total = sum(member.file_size for member in members)
+    if len(members) > MAX_MEMBERS or total > MAX_ARCHIVE_BYTES:
+        raise InputFileError(
+            f"{path.name} holds {len(members)} files of {total} bytes",
+            expected=f"at most {MAX_MEMBERS} files of {MAX_ARCHIVE_BYTES} bytes",
+            fix=UNPACK,
+        )
+    for member in members:
+        bound = max(INFLATED_FLOOR, INFLATED_RATIO * member.compress_size)
+        if member.file_size > min(bound, MAX_MEMBER_BYTES):
+            raise InputFileError(
+                f"{path.name} packs {member.file_size} bytes into {member.compress_size}",
+                expected=f"a ratio of at most {INFLATED_RATIO}",
+                fix=UNPACK,
+            )
+        if member.flag_bits & 1:
+            raise InputFileError(f"{path.name} is encrypted", expected="a zip without a password", fix=UNPACK)
+    return [Source(Path(member.filename).name, path, member.filename, member.file_size) for member in members]
+
+
+def read_instance(source: Source, *, strict: bool = False) -> Instance | None:
+    """Read the header of one file.
+
+    Args:
+        source: The file.
+        strict: Refuse a file that is not DICOM or has no pixels, instead of giving None.
+
+    Raises:
+        InputFileError: it is DICOM, but broken or cut off.
+    """
+    with untrusted(source.name), source.open() as file:
+        start = file.read(132)
+        plain = start[:4] if len(start) >= 8 else b""
+        magic = start[128:] == b"DICM"
+        # Files from before 1996 have no preamble and begin with group 0002 or 0008.
+        if not magic and plain[:2] not in (b"\x02\x00", b"\x08\x00"):
+            if strict:
+                raise InputFileError(
+                    f"{source.name} is not a DICOM file", expected="the letters DICM at byte 128", fix="check the path"
+                )
+            return None
+        file.seek(0)
+        return _parse(source, file, strict=strict, legacy=not magic)
+
+
+def _parse(source: Source, file: BinaryIO, *, strict: bool, legacy: bool) -> Instance | None:
+    try:
+        opened = _opened(source, file, legacy=legacy)
+        seen: list[int] = []  # length of the element the header ends at
+
+        def at_pixels(tag: int, _vr: str | None, length: int) -> bool:
+            if tag in PIXEL_TAGS:
+                seen.append(length)
+            return tag in PIXEL_TAGS
+
+        parsed = read_dataset(opened.stream, opened.implicit, opened.little, stop_when=at_pixels)
+    except PARSE_ERRORS:
+        if legacy and not strict:
+            return None  # only looked like DICOM
+        raise
+    header = opened.dataset(parsed)
+    if not seen:
+        _refuse_without_pixels(source, header, strict=strict, legacy=legacy)
+        return None
+    offset, length, end = opened.stream.tell(), seen[0], opened.stream.seek(0, io.SEEK_END)
+    if length != UNDEFINED_LENGTH and offset + 8 + length > end:
+        held = max(end - offset - 8, 0)
+        raise InputFileError(
+            f"{source.name} is truncated: {held} of {length} bytes of pixels", expected="a whole file", fix=RECOPY
+        )
+    return Instance(
+        source.name,
+        header,
+        None if length == UNDEFINED_LENGTH else length,
+        lambda: _with_pixels(source, header, offset, legacy),
+    )
+
+
+def _refuse_without_pixels(source: Source, header: FileDataset, *, strict: bool, legacy: bool) -> None:
+    kind = str(header.file_meta.get("MediaStorageSOPClassUID") or header.get("SOPClassUID") or "")
+    image = "Rows" in header or "NumberOfFrames" in header
+    named = _uid_name(kind)
+    if image or (("Image Storage" in named or not kind) and not legacy):
+        raise InputFileError(f"{source.name} ends before its pixels", expected="a whole DICOM image", fix=RECOPY)
+    if strict:
+        raise InputFileError(
+            f"{source.name} holds no pixels (it is a {named or 'DICOM file of unknown kind'})",
+            expected="a DICOM image",
+            fix="pass the folder of the images",
+        )
+
+
+def _uid_name(uid: str) -> str:
+    return UID_dictionary[uid][0] if uid in UID_dictionary else ""
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """A file open at the start of its data set, plain even if it was deflated, and how that is encoded."""
+
+    stream: BinaryIO
+    meta: FileMetaDataset
+    implicit: bool
+    little: bool
+
+    def dataset(self, *parts: Dataset) -> FileDataset:
+        elements = {tag: element for part in parts for tag, element in part._dict.items()}
+        whole = FileDataset(io.BytesIO(), elements, b"\0" * 128, self.meta, self.implicit, self.little)
+        whole.set_original_encoding(self.implicit, self.little, parts[0]._character_set)
+        return whole
+
+
+def _opened(source: Source, file: BinaryIO, *, legacy: bool) -> _Opened:
+    file.seek(0 if legacy else 132)
+    meta = FileMetaDataset(read_dataset(file, False, True, stop_when=lambda tag, *_: tag >> 16 != 2))
+    syntax = UID(str(meta.get("TransferSyntaxUID", "")))
+    if not syntax:
+        implicit, little = _guessed_encoding(file)
+        meta.TransferSyntaxUID = (
+            ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        )
+        return _Opened(file, meta, implicit, little)
+    if syntax != DeflatedExplicitVRLittleEndian:
+        return _Opened(file, meta, syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian)
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return _Opened(io.BytesIO(_inflated(source.name, file.read())), meta, False, True)
+
+
+def _guessed_encoding(file: BinaryIO) -> tuple[bool, bool]:
+    head = file.read(6)
+    file.seek(-len(head), io.SEEK_CUR)
+    group, _, vr = struct.unpack("<HH2s", head)
+    explicit = vr.isalpha() and vr.isupper()
+    return not explicit, not (explicit and group >= 0x0400)
+
+
+def _inflated(name: str, packed: bytes) -> bytes:
+    limit = max(INFLATED_FLOOR, INFLATED_RATIO * len(packed))
+    data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, limit + 1)
+    if len(data) > limit:
+        raise InputFileError(
+            f"{name} inflates {len(packed)} bytes to more than {limit}",
+            expected=f"a ratio of at most {INFLATED_RATIO}",
+            fix="write it uncompressed if you trust it",
+        )
+    return data
+
+
+def _with_pixels(source: Source, header: FileDataset, offset: int, legacy: bool) -> Dataset:
+    with untrusted(source.name), source.open() as file:
+        opened = _opened(source, file, legacy=legacy)
+        opened.stream.seek(offset)
+        return opened.dataset(header, read_dataset(opened.stream, opened.implicit, opened.little))
