@@ -1,0 +1,168 @@
+"""The whole model: image encoder, prompt encoder and mask decoder as in the paper's Fig. 2b.
+
+Shapes: B images, N prompts, P points of a prompt, S side of the model frame, C channels, H rows, W columns, M masks.
+All prompts are in pixels of the model frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Literal, cast
+
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from medsam.errors import CheckpointError, PromptError
+from medsam.models.image_encoder import ImageEncoder
+from medsam.models.manifest import Architecture
+from medsam.models.mask_decoder import MaskDecoder
+from medsam.models.prompt_encoder import PromptEncoder
+from medsam.models.tiny_vit import TinyViT
+
+ARCHITECTURES: tuple[Architecture, ...] = ("vit_b", "vit_l", "vit_h", "tiny_vit")
+_FILLINGS = {"uniform_", "normal_", "zero_", "fill_"}
+
+
+class MedSAM(nn.Module):
+    """Encode an image once, decode many prompts."""
+
+    def __init__(
+        self, image_encoder: ImageEncoder | TinyViT, prompt_encoder: PromptEncoder, mask_decoder: MaskDecoder
+    ) -> None:
+        super().__init__()
+        self.image_encoder = image_encoder
+        self.prompt_encoder = prompt_encoder
+        self.mask_decoder = mask_decoder
+
+    @property
+    def frame_size(self) -> int:
+        """Side of the square model frame in pixels."""
+        return self.prompt_encoder.image_size
+
+    def use_attention(self, path: Literal["sdpa", "explicit"]) -> None:
+        """Choose scaled_dot_product_attention or, for graph exporters, attention written out."""
+        self.image_encoder.use_attention(path)
+        self.mask_decoder.use_attention(path)
+
+    def encode(self, image_B3SS: Tensor) -> Tensor:
+        """Image in the model frame (B, 3, S, S), scaled as the manifest says -> features (B, C, H, W)."""
+        return cast(Tensor, self.image_encoder(image_B3SS))
+
+    def decode(
+        self,
+        features_BCHW: Tensor,
+        boxes_N4: Tensor | None = None,
+        points_NP2: Tensor | None = None,
+        point_labels_NP: Tensor | None = None,
+        masks_N1HW: Tensor | None = None,
+        *,
+        multimask: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Decode N prompts on one embedding, or N embeddings with one prompt each.
+
+        Args:
+            features_BCHW: Output of encode; B is 1 (shared by all prompts) or N.
+            boxes_N4: One box a prompt.
+            points_NP2: P points a prompt; shorter lists are filled up with label -1.
+            point_labels_NP: 1 in the object, 0 outside, -1 filling.
+            masks_N1HW: Logits of a previous decode, (N, 1, 4 * H, 4 * W).
+            multimask: Three masks for an ambiguous prompt in place of one.
+
+        Returns:
+            Logits (N, M, 4 * H, 4 * W) and predicted IoU (N, M).
+
+        Raises:
+            PromptError: no prompt, points without labels, or numbers of prompts that differ.
+        """
+        _check_prompts(features_BCHW, boxes_N4, points_NP2, point_labels_NP, masks_N1HW)
+        prompts = self.prompt_encoder
+        dtype = features_BCHW.dtype
+        dense = prompts.no_mask() if masks_N1HW is None else prompts.embed_masks(masks_N1HW)
+        if boxes_N4 is None and points_NP2 is None:
+            sparse_NTC = dense.new_zeros(len(dense), 0, prompts.channels)
+        else:
+            sparse_NTC = prompts.sparse(boxes_N4, points_NP2, point_labels_NP)
+        image = features_BCHW + dense.to(dtype)
+        positions = prompts.image_positions().to(dtype)
+        return cast(
+            tuple[Tensor, Tensor], self.mask_decoder(image, sparse_NTC.to(dtype), positions, multimask=multimask)
+        )
+
+    def forward(self, image_B3SS: Tensor, boxes_B4: Tensor) -> Tensor:
+        """One box an image, as in training: logits (B, 1, 4 * H, 4 * W)."""
+        return self.decode(self.encode(image_B3SS), boxes_B4)[0]
+
+
+def _check_prompts(
+    features: Tensor, boxes: Tensor | None, points: Tensor | None, labels: Tensor | None, masks: Tensor | None
+) -> None:
+    if (points is None) != (labels is None):
+        raise PromptError(
+            "points without labels, or labels without points",
+            expected="one label a point",
+            fix="give point_labels of 1 (in the object) or 0 (outside) with the points",
+        )
+    counts = {len(x) for x in (boxes, points, labels, masks) if x is not None}
+    if len(counts) != 1 or 0 in counts:
+        raise PromptError(
+            f"{sorted(counts) or 'no'} prompts",
+            expected="one or more prompts, and as many boxes as point lists and masks",
+            fix="give each prompt its box, its points or its mask",
+        )
+    if len(features) not in (1, *counts):
+        raise PromptError(
+            f"{len(features)} embeddings for {counts.pop()} prompts",
+            expected="one embedding for all prompts, or one for each",
+            fix="decode one image at a time",
+        )
+
+
+class _WithoutFilling(TorchFunctionMode):
+    """Inside, the in-place fillings of fresh weights do nothing, so that their memory is not even touched."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: Iterable[type],
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
+        given = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return given.get("tensor", args[0] if args else None)
+        if getattr(func, "__name__", "") in _FILLINGS:
+            return args[0]
+        return func(*args, **given)
+
+
+def build(architecture: Architecture | str, *, initialise: bool = True) -> MedSAM:
+    """Build a network in evaluation mode.
+
+    Args:
+        architecture: "vit_b", "vit_l", "vit_h" or "tiny_vit" (LiteMedSAM).
+        initialise: False leaves the weights undefined, to be loaded at once; it saves seconds on the large models.
+
+    Raises:
+        CheckpointError: unknown architecture.
+    """
+    if architecture not in ARCHITECTURES:
+        raise CheckpointError(
+            f"architecture {architecture!r}", expected=f"one of {', '.join(ARCHITECTURES)}", fix="correct the manifest"
+        )
+    if initialise:
+        return _assemble(architecture).eval()
+    with _WithoutFilling():
+        return _assemble(architecture).eval()
+
+
+def _assemble(architecture: str) -> MedSAM:
+    encoder: ImageEncoder | TinyViT
+    if architecture == "tiny_vit":
+        encoder = TinyViT()
+    elif architecture == "vit_b":
+        encoder = ImageEncoder()
+    elif architecture == "vit_l":
+        encoder = ImageEncoder(channels=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23))
+    else:
+        encoder = ImageEncoder(channels=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31))
+    return MedSAM(encoder, PromptEncoder(image_size=encoder.image_size), MaskDecoder())
