@@ -20,6 +20,7 @@ VERBS = {
     "simulate": "medsam.cli.simulate:simulate",
     "evaluate": "medsam.cli.evaluate:evaluate",
     "models": "medsam.cli.models:app",
+    "pacs": "medsam.cli.pacs:app",
     "doctor": "medsam.cli.doctor:doctor",
     "demo": "medsam.cli.demo:demo",
 }

@@ -1,0 +1,64 @@
+# Everything a fresh machine with Python (3.11 to 3.13) and make needs. `make` alone lists the targets.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+CONSTRAINTS := constraints/py311.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+DEMO_OUT ?= demo
+
+.PHONY: help demo test integration check bench format clean
+help:
+	@echo "make demo         set up, segment real images with real weights, leave demo/contact-sheet.png"
+	@echo "make test         set up, lint, check types and layers, run the tests"
+	@echo "make integration  tests with real servers, browsers and validators (installs Debian packages)"
+	@echo "make check        lint, types, layers"
+	@echo "make bench        benchmarks, each prints JSON"
+
+# The virtual environment is made once and again whenever what it is made from changes.
+$(VENV)/base: pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -q -c $(CONSTRAINTS) -e '.[demo]'
+	touch $@
+
+$(VENV)/dev: $(VENV)/base
+	$(PIP) install -q -c $(CONSTRAINTS) -e '.[all,dev]'
+	$(PIP) install -q -c $(CONSTRAINTS) --no-deps segment-anything==1.0 rt-utils==1.2.7
+	touch $@
+
+demo: $(VENV)/base
+	$(BIN)/medsam demo --output $(DEMO_OUT)
+
+check: $(VENV)/dev
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(VENV)/dev check
+	$(BIN)/medsam models fetch lite-medsam
+	$(BIN)/pytest -n 2 -m "not integration"
+
+DEBIAN := orthanc orthanc-dicomweb dcmtk dicom3tools dcm2niix chromium
+.make/debian:
+	$(SUDO) apt-get update -qq
+	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(DEBIAN)
+	mkdir -p .make && touch $@
+
+.make/npm: tests/integration/browser/package.json tests/integration/browser/package-lock.json
+	cd tests/integration/browser && npm ci --no-audit --no-fund
+	mkdir -p .make && touch $@
+
+integration: $(VENV)/dev .make/debian .make/npm
+	$(BIN)/medsam models fetch lite-medsam
+	$(BIN)/pytest -m integration
+
+bench: $(VENV)/dev
+	@for script in benchmarks/*.py; do echo "# $$script"; $(BIN)/python $$script || exit 1; done
+
+format: $(VENV)/dev
+	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks
+
+clean:
+	rm -rf $(VENV) .make demo build dist
