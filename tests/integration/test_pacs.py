@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from pathlib import Path
@@ -182,8 +183,7 @@ class KillingProxy:
                 server.sendall(data)
         except OSError:
             pass
-        for end in (client, server):
-            end.close()
+        hang_up(client, server)
 
     def _reply(self, server: socket.socket, client: socket.socket) -> None:
         sent = 0
@@ -195,5 +195,11 @@ class KillingProxy:
                 client.sendall(data)
         except OSError:
             pass
-        for end in (client, server):
-            end.close()
+        hang_up(client, server)
+
+
+def hang_up(*ends: socket.socket) -> None:
+    for end in ends:
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+        end.close()
