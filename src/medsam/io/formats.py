@@ -14,6 +14,8 @@ from typing import Literal, Protocol, cast
 from medsam.errors import InputFileError, OutputError
 from medsam.imaging.image import Grid, Image, Mask
 from medsam.imaging.modality import Modality, parse_modality
+from medsam.io.limits import MAX_BYTES, content, head
+from medsam.io.placement import place
 
 Geometry = Literal["refuse", "resample"]
 
@@ -26,11 +28,15 @@ class ReadOptions:
         series: DICOM SeriesInstanceUID to take where a folder holds several.
         geometry: "refuse" a gapped or tilted DICOM series, or "resample" it onto a regular grid.
         modality: Set when the caller knows it; readers of formats without a modality need not look.
+        volume: Which one of a file with several (a time series, diffusion), from 0.
+        max_bytes: The most that the decoded pixels may take.
     """
 
     series: str | None = None
     geometry: Geometry = "refuse"
     modality: Modality | None = None
+    volume: int | None = None
+    max_bytes: int = MAX_BYTES
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,15 @@ class _Module(Protocol):
     def write_mask(self, mask: Mask, path: Path, options: WriteOptions) -> None: ...
 
 
-def read_image(path: str | Path, *, modality: str | Modality | None = None, series: str | None = None, geometry: Geometry = "refuse") -> Image:
+def read_image(
+    path: str | Path,
+    *,
+    modality: str | Modality | None = None,
+    series: str | None = None,
+    geometry: Geometry = "refuse",
+    volume: int | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> Image:
     """Read a 2D or 3D image with its geometry.
 
     Args:
@@ -89,6 +103,8 @@ def read_image(path: str | Path, *, modality: str | Modality | None = None, seri
         modality: What made it, where the file does not say or says it wrong.
         series: SeriesInstanceUID to take where a DICOM folder holds several.
         geometry: "refuse" a gapped or tilted DICOM series, or "resample" it onto a regular grid.
+        volume: Which volume of a NIfTI, NRRD or MetaImage file with several, from 0.
+        max_bytes: The most that the decoded pixels may take; 8 GiB.
 
     Returns:
         An Image: values (D, H, W) or (D, H, W, 3) as stored (rescale slope and intercept applied), not normalized.
@@ -100,7 +116,7 @@ def read_image(path: str | Path, *, modality: str | Modality | None = None, seri
     source = _existing(path)
     chosen = parse_modality(modality) if modality is not None else None
     row = _row_for(source, "read_image")
-    image = _load(row).read_image(source, ReadOptions(series=series, geometry=geometry, modality=chosen))
+    image = _load(row).read_image(source, ReadOptions(series, geometry, chosen, volume, max_bytes))
     return replace(image, modality=chosen) if chosen is not None else image
 
 
@@ -117,11 +133,11 @@ def read_mask(path: str | Path, *, reference: Image | Grid | str | Path | None =
     """
     source = _existing(path)
     row = _row_for(source, "read_mask")
-    mask = _load(row).read_mask(source, _grid(reference))
-    return mask
+    grid = _grid(reference)
+    return _on_grid(_load(row).read_mask(source, grid), grid)
 
 
-def write_mask(mask: Mask, path: str | Path, *, reference: str | Path | None = None, format: str | None = None) -> None:  # noqa: A002 - the public name
+def write_mask(mask: Mask, path: str | Path, *, reference: str | Path | None = None, format: str | None = None) -> None:
     """Write a label map, whole or not at all.
 
     Args:
@@ -136,7 +152,9 @@ def write_mask(mask: Mask, path: str | Path, *, reference: str | Path | None = N
     target = Path(path)
     name, _, kind = (format or "").partition(":")
     row = _row_for(target, "write_mask", name or None)
-    _load(row).write_mask(mask, target, WriteOptions(reference=Path(reference) if reference else None, kind=kind or None))
+    _load(row).write_mask(
+        mask, target, WriteOptions(reference=Path(reference) if reference else None, kind=kind or None)
+    )
 
 
 def format_names(ability: str) -> list[str]:
@@ -147,7 +165,9 @@ def format_names(ability: str) -> list[str]:
 def _existing(path: str | Path) -> Path:
     source = Path(path)
     if not source.exists():
-        raise InputFileError(f"{source} does not exist", expected="an existing file or DICOM folder", fix="check the path")
+        raise InputFileError(
+            f"{source} does not exist", expected="an existing file or DICOM folder", fix="check the path"
+        )
     if source.is_file() and source.stat().st_size == 0:
         raise InputFileError(f"{source} is empty (0 bytes)", expected="an image file", fix="copy or export it again")
     return source
@@ -159,16 +179,41 @@ def _row_for(path: Path, ability: str, name: str | None = None) -> Format:
         for row in rows:
             if row.name == name:
                 return row
-        raise OutputError(f"format is {name!r}", expected=f"one of {', '.join(r.name for r in rows)}", fix="choose one of them")
-    if path.is_dir() or (not path.suffix and path.is_file()):
-        return next(row for row in rows if row.name == "dicom")  # DICOM files often have no suffix
+        raise OutputError(
+            f"format is {name!r}", expected=f"one of {', '.join(r.name for r in rows)}", fix="choose one of them"
+        )
     lowered = path.name.lower()
     matches = [(len(suffix), row) for row in rows for suffix in row.suffixes if lowered.endswith(suffix)]
-    if matches:
+    if matches and not path.is_dir():
         return max(matches, key=lambda match: match[0])[1]
+    dicom = next((row for row in rows if row.name.startswith("dicom")), None)
+    if dicom is not None and ability != "write_mask" and _may_be_dicom(path):
+        return dicom
     known = " ".join(sorted({suffix for row in rows for suffix in row.suffixes}))
-    raised = OutputError if ability == "write_mask" else InputFileError
-    raise raised(f"{path} has the suffix {path.suffix!r}", expected=f"one of {known}", fix="rename it to its real format, or convert it")
+    if ability == "write_mask":
+        raise OutputError(
+            f"{path} has the suffix {path.suffix!r}",
+            expected=f"one of {known}",
+            fix="give it one of them, or name the format",
+        )
+    kind = "is a folder" if path.is_dir() else f"has the suffix {path.suffix!r} and holds {content(head(path, 540))}"
+    raise InputFileError(
+        f"{path} {kind}", expected=f"one of {known}", fix="rename it to its real format, or convert it"
+    )
+
+
+def _may_be_dicom(path: Path) -> bool:
+    """DICOM comes as folders, and as files without a suffix or named by a UID, whose last number looks like one."""
+    return path.is_dir() or not path.suffix or head(path, 132)[128:] == b"DICM"
+
+
+def _on_grid(mask: Mask, grid: Grid | None) -> Mask:
+    """The mask on exactly the reference's grid; headers in single precision may put it 2 % of a voxel off."""
+    if grid is None or mask.grid is grid:
+        return mask
+    if grid.spacing_mm is None and mask.grid.shape == grid.shape:
+        return replace(mask, grid=grid)
+    return place(mask, grid, tolerance_mm=max(0.01, 0.02 * min(grid.spacing_mm or (0.0,))))
 
 
 def _load(row: Format) -> _Module:
