@@ -60,6 +60,11 @@ class Predictor:
         self._said: set[str] = set()
         self._lock = threading.Lock()
 
+    @property
+    def batch_size(self) -> int:
+        """Slices it pays to embed at once on this device."""
+        return self.runtime.batch_size
+
     def frame_of(self, height: int, width: int) -> Frame:
         """The frame in which a slice of this size enters the model."""
         m = self.manifest
@@ -79,7 +84,7 @@ class Predictor:
     def embed_batch(self, slices: Sequence[NDArray[np.uint8]]) -> list[Embedding]:
         """Encode slices, of different sizes if need be; the same as one by one, faster on most devices."""
         embeddings: list[Embedding] = []
-        step = self.runtime.batch_size
+        step = self.batch_size
         for start in range(0, len(slices), step):
             part = slices[start : start + step]
             frames = [self._frame(one) for one in part]
