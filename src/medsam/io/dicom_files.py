@@ -109,13 +109,13 @@ class Contents:
 
 
 @contextmanager
-def untrusted(name: str) -> Iterator[None]:
+def untrusted(name: str, problem: str = "cannot be read as DICOM") -> Iterator[None]:
     """Turn whatever a parser trips over into an InputFileError that names the file and nothing in it."""
     try:
         yield
     except PARSE_ERRORS as error:
         raise InputFileError(
-            f"{name} cannot be read as DICOM ({type(error).__name__})", expected="a whole, valid DICOM file", fix=RECOPY
+            f"{name} {problem} ({type(error).__name__})", expected="a whole, valid DICOM file", fix=RECOPY
         ) from None
 
 

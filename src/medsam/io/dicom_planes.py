@@ -16,8 +16,8 @@ from medsam.io.dicom_files import RECOPY, Instance, untrusted
 # What may tell two volumes of one series apart when they lie at the same positions, in the order it is tried.
 TRAITS = (
     "AcquisitionNumber", "TemporalPositionIdentifier", "TemporalPositionIndex", "EchoNumbers", "EffectiveEchoTime",
-    "EchoTime", "DiffusionBValue", "ComplexImageComponent", "TriggerTime", "InversionTime", "ConvolutionKernel", "ImageType",
-    "AcquisitionTime", "ContentTime",
+    "EchoTime", "DiffusionBValue", "ComplexImageComponent", "TriggerTime", "InversionTime", "ConvolutionKernel",
+    "ImageType", "AcquisitionTime", "ContentTime",
 )  # fmt: skip
 HIDDEN_TRAITS = frozenset({"AcquisitionTime", "ContentTime"})  # split by them, but never print them
 MAX_FRAMES = 100_000

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from medsam.errors import GeometryError, InputFileError
-from medsam.io.dicom_files import Contents, Instance, quiet, read_contents, untrusted
+from medsam.io.dicom_files import Instance, quiet, read_contents, untrusted
 from medsam.io.dicom_planes import HIDDEN_TRAITS, TRAITS, Plane, planes_of
 
 SAME_PLACE_MM = 0.01
@@ -215,7 +215,7 @@ def _doubled(planes: Sequence[Plane]) -> bool:
     return len(planes) > 1 and bool(np.diff(along_normal(planes)).min() < SAME_PLACE_MM)
 
 
-def refuse_incomplete(contents: Contents, group: Group) -> None:
+def refuse_incomplete(group: Group) -> None:
     """Refuse a volume with fewer frames than its own header says its acquisition gave.
 
     Raises:

@@ -1,0 +1,281 @@
+"""Stored DICOM pixels to values: decompressed, padded bits cleared, rescaled, colour as RGB, white-is-low inverted.
+
+Shape legend: D frames, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
+from pydicom.pixels import apply_color_lut, apply_modality_lut, get_decoder
+from pydicom.pixels.decoders.base import Decoder
+from pydicom.uid import (
+    UID,
+    JPEG2000TransferSyntaxes,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSTransferSyntaxes,
+    JPEGTransferSyntaxes,
+    RLELossless,
+)
+
+from medsam.errors import InputFileError, MissingDependencyError
+from medsam.io.dicom_files import RECOPY, untrusted
+from medsam.io.dicom_planes import Plane
+from medsam.io.limits import MAX_BYTES, amount
+
+# Which decoder is asked first; what it cannot do goes to the next.
+PLUGINS = ("pylibjpeg", "pyjpegls", "pillow", "gdcm", "pydicom")
+CODECS = (
+    (frozenset({RLELossless}), "pylibjpeg-rle"),
+    (frozenset(JPEGLSTransferSyntaxes), "pyjpegls"),
+    (frozenset(JPEG2000TransferSyntaxes), "pylibjpeg-openjpeg"),
+    (frozenset(JPEGTransferSyntaxes), "python-gdcm"),
+)
+GREY_JPEG = frozenset({JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1})  # 12 and 16 bits, which gdcm has only in part
+INT_TYPES = (np.int16, np.int32)
+HUGE_FRAME_BYTES = 256 << 20  # a frame above it must be at least 1/200 of its size on disk
+FRAME_RATIO = 200
+
+
+def values_of(planes: Sequence[Plane]) -> np.ndarray:
+    """Decode frames of one size into one array, in the order given.
+
+    Args:
+        planes: Frames of equal shape; may come from one or many objects.
+
+    Returns:
+        (D, H, W), or (D, H, W, 3) for colour. Whole-number slopes and intercepts give uint8, int16 or int32, others
+        float32. MONOCHROME1 is inverted within its stored range; padding is never above the lowest true value.
+
+    Raises:
+        InputFileError: pixels are damaged, cut off, or of a kind that is not an image.
+        MissingDependencyError: no decoder for the compression is installed.
+    """
+    declared = len(planes) * int(np.prod(planes[0].shape)) * 2
+    if declared > MAX_BYTES:
+        raise InputFileError(
+            f"{planes[0].instance.name} and its series declare {amount(declared)} of pixels",
+            expected=f"at most {amount(MAX_BYTES)}",
+            fix="check where the files come from, or split them",
+        )
+    values: np.ndarray | None = None
+    for index, frame in _frames(planes):
+        if values is None:
+            values = np.zeros((len(planes), *frame.shape), dtype=_common_type(planes, frame))
+        if frame.shape != values.shape[1:]:
+            raise InputFileError(
+                f"{planes[index].instance.name} has frames of several shapes", expected="one", fix=RECOPY
+            )
+        if np.result_type(frame, values) != values.dtype:
+            values = values.astype(np.result_type(frame, values))
+        values[index] = frame
+    assert values is not None  # noqa: S101 - there is at least one plane
+    return values
+
+
+def _common_type(planes: Sequence[Plane], frame: np.ndarray) -> np.dtype[np.generic]:
+    whole = all(plane.slope.is_integer() and plane.intercept.is_integer() for plane in planes)
+    return frame.dtype if whole or frame.ndim == 3 else np.result_type(frame, np.float32)
+
+
+def _frames(planes: Sequence[Plane]) -> Iterator[tuple[int, np.ndarray]]:
+    """Each frame's index and values, loading every object once."""
+    wanted: dict[int, list[int]] = {}
+    for index, plane in enumerate(planes):
+        wanted.setdefault(id(plane.instance), []).append(index)
+    for indices in wanted.values():
+        instance = planes[indices[0]].instance
+        dataset = instance.load()
+        with untrusted(instance.name, "has pixels that cannot be decoded"):
+            decoder = _decoder(dataset, instance.name)
+            for index in indices:
+                yield index, _frame(dataset, decoder, planes[index])
+
+
+def _decoder(dataset: Dataset, name: str) -> Decoder:
+    meta = getattr(dataset, "file_meta", None) or {}
+    syntax = UID(str(meta.get("TransferSyntaxUID") or "1.2.840.10008.1.2.1"))
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError:
+        raise InputFileError(
+            f"{name} is compressed as {syntax.name[:80]}",
+            expected="a still-image compression of DICOM",
+            fix="convert it first",
+        ) from None
+    if not decoder.is_available:
+        package = next((package for syntaxes, package in CODECS if syntax in syntaxes), "pylibjpeg-openjpeg")
+        raise MissingDependencyError(
+            f"{name} is compressed as {syntax.name[:80]}",
+            expected="a decoder for it",
+            fix=f"run: pip install {package}",
+        )
+    return decoder
+
+
+def _frame(dataset: Dataset, decoder: Decoder, plane: Plane) -> np.ndarray:
+    if decoder.is_encapsulated:
+        _refuse_other_size(dataset, decoder.UID, plane)
+    stored, found = _decoded(dataset, decoder, plane)
+    kind = str(found["photometric_interpretation"])
+    if stored.shape != (plane.shape if plane.shape[2] == 3 else plane.shape[:2]):
+        raise InputFileError(
+            f"{plane.instance.name} decodes to {stored.shape} pixels", expected=f"{plane.shape}", fix=RECOPY
+        )
+    if kind == "PALETTE COLOR":
+        colours = apply_color_lut(stored, dataset)[..., :3]
+        return np.asarray(colours >> 8 if colours.dtype.itemsize == 2 else colours, dtype=np.uint8)
+    if plane.shape[2] == 3:
+        return stored
+    if kind not in ("MONOCHROME1", "MONOCHROME2"):
+        raise InputFileError(
+            f"{plane.instance.name} has one sample of a colour image",
+            expected="grey, palette or RGB",
+            fix="convert it first",
+        )
+    return _grey(stored, dataset, plane, inverted=kind == "MONOCHROME1")
+
+
+def _decoded(dataset: Dataset, decoder: Decoder, plane: Plane) -> tuple[np.ndarray, dict[str, str | int]]:
+    """Decode with the first plugin that can, so that no plugin hides what another says."""
+    if not decoder.is_encapsulated:
+        array, found = decoder.as_array(dataset, index=plane.frame)
+        return array, found
+    if decoder.UID in GREY_JPEG and plane.shape[2] == 1:
+        array = _grey_jpeg(_stream(dataset, plane.frame), dataset)
+        if array is not None:
+            return array, {"photometric_interpretation": str(dataset.PhotometricInterpretation)}
+    order = [plugin for plugin in PLUGINS if plugin in decoder.available_plugins]
+    for plugin in order[:-1]:
+        try:
+            array, found = decoder.as_array(dataset, index=plane.frame, decoding_plugin=plugin)
+        except (RuntimeError, ValueError):  # the next one may know this variant
+            continue
+        return array, found
+    array, found = decoder.as_array(dataset, index=plane.frame, decoding_plugin=order[-1])
+    return array, found
+
+
+def _stream(dataset: Dataset, frame: int) -> bytes:
+    """The compressed bytes of one frame."""
+    count = int(dataset.get("NumberOfFrames") or 1)
+    table, lengths = dataset.get("ExtendedOffsetTable"), dataset.get("ExtendedOffsetTableLengths")
+    extended = None if table is None or lengths is None else (table, lengths)
+    return bytes(get_frame(dataset.PixelData, frame, number_of_frames=count, extended_offsets=extended))
+
+
+def _grey_jpeg(stream: bytes, dataset: Dataset) -> np.ndarray | None:
+    """Decode an extended or lossless JPEG of one component, None if it cannot be."""
+    import imagecodecs
+
+    try:
+        array = np.asarray(imagecodecs.jpeg_decode(stream))
+    except (RuntimeError, ValueError):
+        return None
+    if array.ndim != 2 or array.dtype.kind != "u":
+        return None
+    if int(dataset.get("PixelRepresentation") or 0) == 1:
+        spare = 8 * array.itemsize - int(dataset.BitsStored)
+        array = (array << spare).view(f"i{array.itemsize}") >> spare
+    return array
+
+
+def _refuse_other_size(dataset: Dataset, syntax: UID, plane: Plane) -> None:
+    """Refuse a compressed frame that would unfold to another size than the header's, before it is unfolded."""
+    name, stream = plane.instance.name, _stream(dataset, plane.frame)
+    unfolded = int(np.prod(plane.shape)) * int(dataset.BitsAllocated) // 8
+    size = None if syntax == RLELossless else codestream_size(stream)
+    if (size is not None and size != plane.shape[:2]) or unfolded > max(HUGE_FRAME_BYTES, FRAME_RATIO * len(stream)):
+        raise InputFileError(
+            f"{name} declares {plane.shape[0]} x {plane.shape[1]} pixels, its {len(stream)} compressed bytes "
+            + (f"{size[0]} x {size[1]}" if size else "cannot hold them"),
+            expected="the same size in both",
+            fix=RECOPY,
+        )
+
+
+def codestream_size(stream: bytes) -> tuple[int, int] | None:
+    """Rows and columns that a JPEG, JPEG-LS or JPEG 2000 stream declares; None if it does not say."""
+    start = stream.find(b"\xff\x4f\xff\x51", 0, 4096)  # SOC and SIZ of JPEG 2000, perhaps inside a JP2 box
+    if start >= 0 and not stream.startswith(b"\xff\xd8"):
+        width, height, left, top = (int.from_bytes(stream[start + i : start + i + 4], "big") for i in (8, 12, 16, 20))
+        return height - top, width - left
+    at = 2
+    while stream.startswith(b"\xff\xd8") and at + 9 < len(stream) and stream[at] == 0xFF:
+        marker = stream[at + 1]
+        if marker == 0xFF:  # fill byte
+            at += 1
+        elif marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
+            return int.from_bytes(stream[at + 5 : at + 7], "big"), int.from_bytes(stream[at + 7 : at + 9], "big")
+        else:
+            at += 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
+    return None
+
+
+def _grey(stored: np.ndarray, dataset: Dataset, plane: Plane, *, inverted: bool) -> np.ndarray:
+    if dataset.get("ModalityLUTSequence"):
+        values = np.asarray(apply_modality_lut(stored, dataset), dtype=np.float32)
+        low, high = float(values.min()), float(values.max())
+    else:
+        low, high = value_range(dataset, plane)
+        values = _rescaled(stored, plane)
+    if inverted:
+        values = _compact(low + high - values.astype(np.float64), values.dtype)
+    padding = _padding(stored, dataset)
+    if padding is not None and padding.any() and not padding.all():
+        values = values if values.flags.writeable else values.copy()
+        values[padding] = np.minimum(values[padding], values[~padding].min())
+    return values
+
+
+def value_range(dataset: Dataset, plane: Plane) -> tuple[float, float]:
+    """Lowest and highest value that the stored bits can mean."""
+    bits = int(dataset.get("BitsStored") or dataset.BitsAllocated)
+    signed = int(dataset.get("PixelRepresentation") or 0) == 1
+    ends = (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1) if signed else (0.0, 2.0**bits - 1)
+    low, high = sorted(end * plane.slope + plane.intercept for end in ends)
+    return low, high
+
+
+def _rescaled(stored: np.ndarray, plane: Plane) -> np.ndarray:
+    slope, intercept = plane.slope, plane.intercept
+    same = slope == 1 and intercept == 0
+    if same and stored.dtype in (np.uint8, np.int16):
+        return stored
+    if stored.dtype.kind not in "iu" or not (slope.is_integer() and intercept.is_integer()):
+        exact = np.float32 if stored.dtype.itemsize <= 2 or stored.dtype == np.float32 else np.float64
+        return np.asarray(stored.astype(np.float64) * slope + intercept, dtype=exact)
+    ends = [int(end) * int(slope) + int(intercept) for end in (stored.min(), stored.max())]
+    kind = next(
+        (kind for kind in INT_TYPES if np.iinfo(kind).min <= min(ends) and max(ends) <= np.iinfo(kind).max), None
+    )
+    if kind is None:
+        return np.asarray(stored.astype(np.float64) * slope + intercept)
+    # Wrapping is harmless: the result fits, whatever the steps between did.
+    scaled: np.ndarray = stored.astype(kind) * np.array(int(slope)).astype(kind)
+    return np.asarray(scaled + np.array(int(intercept)).astype(kind))
+
+
+def _compact(values: np.ndarray, like: np.dtype[np.generic]) -> np.ndarray:
+    """Whole numbers back to the smallest of int16 and int32 that holds them; uint8 and floats to what they were."""
+    if like.kind == "f" or (like == np.uint8 and values.min() >= 0 and values.max() <= 255):
+        return values.astype(like)
+    return values.astype(
+        np.result_type(np.min_scalar_type(int(values.min())), np.min_scalar_type(int(values.max())), np.int16)
+    )
+
+
+def _padding(stored: np.ndarray, dataset: Dataset) -> NDArray[np.bool_] | None:
+    """Where the pixels are padding: PixelPaddingValue, or from it to PixelPaddingRangeLimit."""
+    value, limit = dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")
+    if value is None or value == "":
+        return None
+    first = int(value)
+    last = first if limit is None or limit == "" else int(limit)
+    return np.asarray((stored >= min(first, last)) & (stored <= max(first, last)))
