@@ -52,7 +52,8 @@ def _run_pip(wheel: Wheel, folder: Path, size: int | None, progress: Progress) -
         )
         try:
             while pip.poll() is None:
-                progress(_size(folder / "pip"), size)
+                so_far = _size(folder / "pip")  # pip may hold two copies for a moment
+                progress(so_far if size is None else min(so_far, size), size)
                 time.sleep(0.1)
         finally:
             pip.kill()

