@@ -10,19 +10,23 @@ from cyclopts import App
 from medsam import __version__
 from medsam.errors import MedsamError
 
-# verb -> module:function, loaded only when the verb (or the help that lists it) asks for it
+# verb -> (module:function, one line of help); a module loads only when its verb is asked for
 VERBS = {
-    "segment": "medsam.cli.segment:segment",
-    "info": "medsam.cli.info:info",
-    "annotate": "medsam.cli.annotate:annotate",
-    "measure": "medsam.cli.measure:measure",
-    "convert": "medsam.cli.convert:convert",
-    "simulate": "medsam.cli.simulate:simulate",
-    "evaluate": "medsam.cli.evaluate:evaluate",
-    "models": "medsam.cli.models:app",
-    "pacs": "medsam.cli.pacs:app",
-    "doctor": "medsam.cli.doctor:doctor",
-    "demo": "medsam.cli.demo:demo",
+    "segment": ("medsam.cli.segment:segment", "Segment images from boxes and points."),
+    "annotate": ("medsam.cli.annotate:annotate", "Segment a 3D scan from sparse long- and short-axis markers."),
+    "measure": ("medsam.cli.measure:measure", "Volume, longest diameter and its perpendicular of each lesion."),
+    "convert": ("medsam.cli.convert:convert", "Convert masks and images between formats."),
+    "info": ("medsam.cli.info:info", "What a file holds and what medsam would do with it."),
+    "pacs": ("medsam.cli.pacs:app", "Query a PACS over DICOMweb, fetch series, store results."),
+    "models": ("medsam.cli.models:app", "List, fetch, verify, import and convert models."),
+    "evaluate": ("medsam.cli.evaluate:evaluate", "Dice and NSD of a model on images with expert masks."),
+    "simulate": ("medsam.cli.simulate:simulate", "Draw markers from an expert mask and measure what annotate makes of them."),
+    "curate": ("medsam.cli.curate:curate", "Turn data sets into a training store."),
+    "subset": ("medsam.cli.subset:subset", "Nested subsets of a store for the data-size study."),
+    "store": ("medsam.cli.store:app", "Look into a store: info, check, browse, export."),
+    "cards": ("medsam.cli.cards:app", "List and check data set cards."),
+    "doctor": ("medsam.cli.doctor:doctor", "What is installed, what is missing, and the line that mends it."),
+    "demo": ("medsam.cli.demo:demo", "Segment real images and make one picture of them."),
 }
 
 INTERRUPTED = 130  # the shell's code for SIGINT
@@ -39,8 +43,8 @@ def build_app() -> App:
         print_error=False,
         result_action="return_value",
     )
-    for verb, target in VERBS.items():
-        app.command(target, name=verb)
+    for verb, (target, summary) in VERBS.items():
+        app.command(target, name=verb, help=summary)
     return app
 
 
