@@ -74,7 +74,7 @@ FORMATS = (
     _row("npz", ".npz", "npz", "read_image read_mask write_mask"),
     _row("png", ".png", "raster", "read_image read_mask write_mask"),
     _row("jpeg", ".jpg .jpeg", "raster", "read_image"),
-    _row("tiff", ".tif .tiff", "raster", "read_image read_mask write_mask"),
+    _row("tiff", ".tif .tiff", "tiff", "read_image read_mask write_mask"),
     _row("bmp", ".bmp", "raster", "read_image read_mask"),
     _row("coco", ".json", "coco", "read_mask write_mask"),
     _row("dicom", ".dcm .dicom .zip", "dicom", "read_image"),

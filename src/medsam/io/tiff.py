@@ -1,0 +1,205 @@
+"""TIFF: 8 and 16 bit, float, RGB, palette; pages of one size are the slices of a stack. Spacing is taken as unknown."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medsam.errors import InputFileError, OutputError
+from medsam.imaging.image import Grid, Image, Mask
+from medsam.io.atomic import replacing
+from medsam.io.formats import ReadOptions, WriteOptions
+from medsam.io.labels import grid_without_geometry, labels_of, smallest
+from medsam.io.limits import head, other_content, refuse_oversized
+from medsam.io.raster import grey_labels, on_black
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile, TiffPage, TiffPageSeries
+
+STACKS = "ZIQ"  # tifffile's axes that are slices: depth, pages, unknown
+DAMAGED = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    KeyError,
+    IndexError,
+    TypeError,
+    EOFError,
+    ZeroDivisionError,
+    struct.error,
+)
+MINISWHITE, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 2, 3, 5, 6, (8, 9, 10)
+STRAIGHT_ALPHA = 2
+TURNS = {1: (False, False, False), 2: (False, False, True), 3: (False, True, True), 4: (False, True, False),
+         5: (True, False, False), 6: (True, False, True), 7: (True, True, True), 8: (True, True, False)}  # fmt: skip
+
+
+def read_image(path: Path, options: ReadOptions) -> Image:
+    """Read a TIFF as (D, H, W) or (D, H, W, 3); palettes become colours, alpha is laid on black.
+
+    Raises:
+        InputFileError: truncated, damaged, too large, CMYK, a pyramid, or channels or times and none chosen.
+    """
+    values, colors = _read(path, options)
+    if colors is not None:
+        values = np.moveaxis(colors[:, values], 0, -1)
+    elif values.dtype == bool:
+        values = values.astype(np.uint8) * np.uint8(255)
+    return Image(values, Grid(values.shape[:3]))
+
+
+def read_mask(path: Path, reference: Grid | None) -> Mask:
+    """Read labels: palette indices or grey values, where 8-bit 0 and 255 alone mean background and label 1.
+
+    Raises:
+        InputFileError: as read_image, or colours.
+        GeometryError: another shape than the reference.
+    """
+    values, colors = _read(path, ReadOptions())
+    values = values if colors is not None else grey_labels(values)
+    labels = labels_of(values, path)
+    return Mask(labels, grid_without_geometry(labels.shape, reference, path))
+
+
+def write_mask(mask: Mask, path: Path, options: WriteOptions) -> None:
+    """Write labels as grey values, one page per slice, deflated.
+
+    Raises:
+        OutputError: a label above 65535, or the disk refused.
+    """
+    from tifffile import imwrite
+
+    del options
+    labels, ids = smallest(mask.labels), mask.ids
+    if ids and ids[-1] > 65535:
+        raise OutputError(
+            f"label {ids[-1]} for a TIFF", expected="labels up to 65535", fix="renumber them, or write .nii.gz"
+        )
+    if ids == (255,):
+        labels = labels.astype(np.uint16)  # 8-bit 0 and 255 would be read as 0 and 1
+    with replacing(path) as temporary:
+        imwrite(temporary, labels, photometric="minisblack", compression="zlib", metadata=None)
+
+
+def _read(path: Path, options: ReadOptions) -> tuple[np.ndarray, np.ndarray | None]:
+    """Values (D, H, W[, 3]) upright, with white as high, and the palette as (3, N) uint8 if there is one."""
+    from tifffile import TiffFile
+
+    first = head(path, 540)
+    if first[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        raise other_content(path, first, "a TIFF picture")
+    try:
+        with TiffFile(path) as file:
+            series = _only_series(file, path)
+            page = series.keyframe
+            _refuse_unreadable(page, path)
+            declared = int(np.prod(series.shape, dtype=object)) * np.dtype(series.dtype).itemsize
+            stored = _stored_bytes(file, path)
+            encoding = "raw" if page.compression == 1 and page.bitspersample >= 8 else "bzip2"
+            refuse_oversized(path, declared, stored, encoding=encoding, max_bytes=options.max_bytes)  # type: ignore[arg-type]
+            values = _opaque(_stack(series.asarray(), series.axes, options, path), page, path)
+            colors = (page.colormap >> 8).astype(np.uint8) if page.photometric == PALETTE else None
+            return _upright(values, page), colors
+    except DAMAGED as error:
+        raise InputFileError(
+            f"{path} cannot be read to its end ({str(error)[:120]})",
+            expected="a whole TIFF picture",
+            fix="copy or export it again",
+        ) from None
+
+
+def _only_series(file: TiffFile, path: Path) -> TiffPageSeries:
+    if len(file.series) != 1 or file.series[0].is_pyramidal:
+        sizes = ", ".join(" x ".join(map(str, level.shape)) for s in file.series for level in s.levels)
+        raise InputFileError(
+            f"{path} holds pictures of {sizes}",
+            expected="pages of one size",
+            fix="save the level or page you mean as its own file",
+        )
+    return file.series[0]
+
+
+def _refuse_unreadable(page: TiffPage, path: Path) -> None:
+    if page.photometric == CMYK or page.photometric in LAB:
+        raise InputFileError(
+            f"{path} is a {page.photometric.name} picture",
+            expected="grey, RGB or palette",
+            fix="convert it to RGB with its colour profile",
+        )
+    if np.dtype(page.dtype).kind not in "buif":
+        raise InputFileError(f"{path} holds {page.dtype} pixels", expected="integers or floats", fix="convert it first")
+
+
+def _stored_bytes(file: TiffFile, path: Path) -> int:
+    """Bytes of all strips and tiles, each of which must lie inside the file; tifffile fills missing ones with 0."""
+    size, total = path.stat().st_size, 0
+    for page in file.pages:
+        for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
+            if offset + count > size or count == 0:
+                raise InputFileError(
+                    f"{path} has pixels at bytes {offset} to {offset + count} of {size}",
+                    expected="a whole TIFF picture",
+                    fix="copy or export it again",
+                )
+            total += count
+    return total
+
+
+def _stack(values: np.ndarray, axes: str, options: ReadOptions, path: Path) -> np.ndarray:
+    """tifffile's axes to (D, H, W[, C]); one channel or time where several are there."""
+    order = list(axes)
+    others = [axis for axis in order if axis not in STACKS + "YXS" and values.shape[order.index(axis)] > 1]
+    for axis in others:
+        count = values.shape[order.index(axis)]
+        if options.volume is None or len(others) > 1 or not 0 <= options.volume < count:
+            raise InputFileError(
+                f"{path} holds {count} channels or times (axes {axes})",
+                expected="one",
+                fix=f"choose one with volume=0 to {count - 1}",
+            )
+        values = np.take(values, [options.volume], axis=order.index(axis))
+    height, width = values.shape[order.index("Y")], values.shape[order.index("X")]
+    if "S" in order:
+        values = np.moveaxis(values, order.index("S"), -1)
+        order = [axis for axis in order if axis != "S"] + ["S"]
+        return values.reshape(-1, height, width, values.shape[-1])
+    return values.reshape(-1, height, width)
+
+
+def _opaque(values: np.ndarray, page: TiffPage, path: Path) -> np.ndarray:
+    """Grey or RGB alone: straight alpha is laid on black, premultiplied alpha lies there already."""
+    if values.ndim == 3:
+        return values
+    colours = 3 if page.photometric in (RGB, YCBCR) else 1
+    extras = values.shape[-1] - colours
+    if extras not in (0, 1) or (extras and not page.extrasamples):
+        raise InputFileError(
+            f"{path} holds {values.shape[-1]} channels",
+            expected="grey or RGB",
+            fix="save the channel you mean as its own file",
+        )
+    if extras and int(page.extrasamples[0]) == STRAIGHT_ALPHA and values.dtype.kind == "u":
+        return on_black(values)
+    shown = values[..., :colours]
+    return shown if colours == 3 else shown[..., 0]
+
+
+def _upright(values: np.ndarray, page: TiffPage) -> np.ndarray:
+    tag = page.tags.get("Orientation")
+    swap, flip_rows, flip_columns = TURNS.get(int(tag.value) if tag is not None else 1, TURNS[1])
+    values = np.swapaxes(values, 1, 2) if swap else values
+    values = values[:, ::-1] if flip_rows else values
+    values = values[:, :, ::-1] if flip_columns else values
+    if page.photometric == MINISWHITE:
+        values = (
+            ~values
+            if values.dtype == bool
+            else np.iinfo(values.dtype).max - values
+            if values.dtype.kind == "u"
+            else -values
+        )
+    values = values.astype(np.float32) if values.dtype == np.float16 else values
+    return np.ascontiguousarray(values.astype(values.dtype.newbyteorder("="), copy=False))
