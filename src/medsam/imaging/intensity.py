@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from medsam.imaging.modality import RULES, IntensityRule, Window, parse_window
 
 PERCENTILES = (0.5, 99.5)  # paper, Methods, Dataset curation
 Preset = Literal["paper", "released"]
+Depth = TypeVar("Depth", np.uint8, np.uint16)
 
 
 def normalize(image: Image, window: str | Window | tuple[float, float] | None = None, *, preset: Preset = "paper") -> Image:
@@ -46,6 +47,18 @@ def normalize(image: Image, window: str | Window | tuple[float, float] | None = 
         return replace(image, normalized=True)
     values = _rescale(image.values, low, high, preset, keep_zeros=_rule(image, chosen) is IntensityRule.PERCENTILE)
     return replace(image, values=values, normalized=True)
+
+
+def normalize_16bit(image: Image, window: str | Window | tuple[float, float] | None = None) -> NDArray[np.uint16]:
+    """The same rule in 65,535 steps, for stores that keep more than 8 bits; v / 257, rounded, is what normalize gives.
+
+    Raises:
+        IntensityError: as normalize.
+    """
+    chosen = parse_window(window) if window is not None else None
+    _refuse_non_finite(image.values)
+    low, high = _bounds(image, chosen, "paper")
+    return _rescale(image.values, low, high, "paper", keep_zeros=False, dtype=np.uint16)
 
 
 def rule_of(image: Image) -> IntensityRule | None:
@@ -121,15 +134,18 @@ def _percentiles(flat: np.ndarray) -> tuple[float, float]:
     return at(PERCENTILES[0]), at(PERCENTILES[1])
 
 
-def _rescale(values: np.ndarray, low: float, high: float, preset: Preset, *, keep_zeros: bool) -> NDArray[np.uint8]:
-    """Clip to [low, high] and stretch to [0, 255], a slice at a time so that no float copy of a volume is made."""
-    out = np.zeros(values.shape, dtype=np.uint8)
+def _rescale(
+    values: np.ndarray, low: float, high: float, preset: Preset, *, keep_zeros: bool, dtype: type[Depth] = np.uint8  # type: ignore[assignment]
+) -> NDArray[Depth]:
+    """Clip to [low, high] and stretch to the dtype's range, a slice at a time so that no float copy of a volume is made."""
+    out = np.zeros(values.shape, dtype=dtype)
+    top = float(np.iinfo(dtype).max)
     if not high > low:
         return out  # a constant image carries no contrast
-    to_uint8: Callable[[np.ndarray], np.ndarray] = np.rint if preset == "paper" else np.trunc
+    to_integer: Callable[[np.ndarray], np.ndarray] = np.rint if preset == "paper" else np.trunc
     for plane, target in zip(values, out, strict=True):
-        stretched = (np.clip(plane, low, high, dtype=np.float32) - low) * (255.0 / (high - low))
-        target[...] = to_uint8(np.clip(stretched, 0, 255))
+        stretched = (np.clip(plane, low, high, dtype=np.float32) - low) * (top / (high - low))
+        target[...] = to_integer(np.clip(stretched, 0, top))
         if preset == "released" and keep_zeros:
             target[plane == 0] = 0
     return out

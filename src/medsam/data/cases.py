@@ -1,0 +1,261 @@
+"""One case of a data set from its files to pairs: read, check, normalize by modality, divide into objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from medsam.data.cards import Card, Target
+from medsam.data.layout import Case
+from medsam.data.masks import read_labels
+from medsam.data.quality import (
+    RULES,
+    TEXT_MODALITIES,
+    Fault,
+    Objects,
+    Reason,
+    check_image,
+    check_mask,
+    find_objects,
+    suspect_text,
+)
+from medsam.errors import IntensityError, MedsamError
+from medsam.imaging.image import Image, Mask
+from medsam.imaging.intensity import normalize, normalize_16bit
+from medsam.imaging.modality import RULES as INTENSITY_RULES
+from medsam.imaging.modality import IntensityRule
+from medsam.io.formats import read_image
+
+Bits = Literal[8, 16]
+
+
+@dataclass(frozen=True)
+class Excluded:
+    """Something that was read and not kept; `pairs` is how many image-mask pairs it would have made (0: not known)."""
+
+    reason: Reason
+    detail: str = ""
+    target: str = ""
+    pairs: int = 0
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether a file is at fault and not a rule of the curation."""
+        return self.reason not in RULES
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One object on one slice: value `value` of layer `layer` of the slice's masks."""
+
+    target: str
+    label: int
+    number: int
+    layer: int
+    value: int
+    area_px: int
+    box: tuple[int, int, int, int]
+
+
+@dataclass
+class Slice:
+    """One picture of the store with its mask layers (objects that overlap lie in different layers)."""
+
+    index: int
+    window: str
+    pixels_HWC: np.ndarray
+    layers: list[NDArray[np.uint16]] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """What became of a case; len(all pairs) + sum(excluded pairs) == pairs_read."""
+
+    case: Case
+    slices: tuple[Slice, ...] = ()
+    excluded: tuple[Excluded, ...] = ()
+    pairs_read: int = 0
+    depth: int = 1
+    spacing_mm: tuple[float, float, float] | None = None
+    suspect_text: bool = False
+
+
+def read_case(card: Card, case: Case, root: Path, *, bits: Bits = 8) -> CaseResult:
+    """Make pairs of one case; what cannot be used comes back as excluded with its reason, never as an exception.
+
+    Args:
+        card: What the data set's files mean.
+        case: The files.
+        root: Folder that their paths are relative to.
+        bits: 8, or 16 for uint16 pixels of finer steps by the same rule.
+    """
+    if case.excluded:
+        return CaseResult(case, excluded=(Excluded(Reason.LISTED, case.excluded),))
+    try:
+        image = _read(card, case, root)
+    except Fault as fault:
+        return CaseResult(case, excluded=(_told(fault, case, root),))
+    found = _Found()
+    for file in case.masks:
+        try:
+            for mask in read_labels(file, card.masks, root, image.grid):
+                _collect(card, file.targets, image, mask, found)
+        except Fault as fault:
+            found.excluded.append(_told(fault, case, root))
+    if not case.masks or (not found.objects and not found.excluded):
+        found.excluded.append(Excluded(Reason.EMPTY))
+    try:
+        slices = _slices(card, image, found, bits)
+    except Fault as fault:
+        return CaseResult(
+            case, excluded=(*found.excluded, replace(_told(fault, case, root), pairs=found.kept)), pairs_read=found.read
+        )
+    suspect = image.modality in TEXT_MODALITIES and bits == 8 and any(suspect_text(s.pixels_HWC) for s in slices[:1])
+    return CaseResult(
+        case, tuple(slices), tuple(found.excluded), found.read, image.grid.shape[0], image.grid.spacing_mm, suspect
+    )
+
+
+@dataclass
+class _Found:
+    """Objects met so far, and what was left out."""
+
+    objects: list[tuple[Target, Objects]] = field(default_factory=list)
+    excluded: list[Excluded] = field(default_factory=list)
+    read: int = 0
+    kept: int = 0
+
+
+def _told(fault: Fault, case: Case, root: Path) -> Excluded:
+    """The fault without the folder it happened in, which differs between machines."""
+    return Excluded(fault.reason, fault.detail.replace(f"{root}/", "").replace(str(root), ""))
+
+
+def _read(card: Card, case: Case, root: Path) -> Image:
+    path = root / case.image
+    try:
+        image = read_image(path, modality=card.modality, volume=card.images.channel)
+    except MedsamError as error:
+        raise Fault(Reason.UNREADABLE, error.got) from None
+    if card.dimension == 2 and image.grid.shape[0] > 1:
+        raise Fault(Reason.INCOMPLETE, f"it has {image.grid.shape[0]} slices, and the card says 2D")
+    check_image(image)
+    return image
+
+
+def _collect(card: Card, targets: tuple[Target, ...], image: Image, mask: Mask, found: _Found) -> None:
+    """Divide one mask file into the objects of its targets."""
+    check_mask(mask.labels, image.values, card.masks.background)
+    axis = _axis(card, image)
+    labels = np.moveaxis(mask.labels, axis, 0)
+    _note_unknown(card, targets, labels, found)
+    for target in targets:
+        area = np.isin(labels, target.ids) if target.ids else labels != card.masks.background
+        if not target.ids and card.ignore_ids:
+            area &= ~np.isin(labels, card.ignore_ids)
+        by_id = card.masks.kind == "instance"
+        objects = find_objects(area, labels if by_id else None, whole=target.whole, three_d=card.dimension == 3)
+        if objects is None:
+            continue
+        _count(target, objects, found)
+        if not target.branching and objects.areas_kept.any():
+            found.objects.append((target, objects))
+
+
+def _note_unknown(card: Card, targets: tuple[Target, ...], labels: np.ndarray, found: _Found) -> None:
+    if any(not target.ids for target in targets):
+        return
+    known = {card.masks.background, *card.ignore_ids, *(i for target in card.targets for i in target.ids)}
+    unknown = [int(value) for value in np.unique(labels) if int(value) not in known]
+    if unknown:
+        shown = ", ".join(map(str, unknown[:8])) + (", ..." if len(unknown) > 8 else "")
+        found.excluded.append(Excluded(Reason.UNKNOWN_LABEL, f"{len(unknown)} values ({shown})"))
+
+
+def _count(target: Target, objects: Objects, found: _Found) -> None:
+    """Add the pairs of a target to those read and, for those that a rule removes, to the excluded."""
+    read, kept = objects.areas_read > 0, objects.areas_kept > 0
+    found.read += int(read.sum())
+    if target.branching:
+        found.excluded.append(Excluded(Reason.BRANCHING, target=target.name, pairs=int(read.sum())))
+        return
+    found.kept += int(kept.sum())
+    lost = read & ~kept
+    for reason, pairs in ((Reason.TINY_VOLUME, lost[:, objects.tiny]), (Reason.TINY_AREA, lost[:, ~objects.tiny])):
+        if pairs.any():
+            found.excluded.append(
+                Excluded(reason, f"{int(pairs.any(axis=0).sum())} objects", target.name, int(pairs.sum()))
+            )
+
+
+def _axis(card: Card, image: Image) -> int:
+    if card.plane == "stored" or image.grid.shape[0] == 1 or image.grid.spacing_mm is None:
+        return 0
+    return image.grid.axis_named(card.plane)
+
+
+def _slices(card: Card, image: Image, found: _Found, bits: Bits) -> list[Slice]:
+    """The pictures that carry a kept object, with their layers and pairs, by window and slice."""
+    out: list[Slice] = []
+    axis = _axis(card, image)
+    windows = sorted({target.window or card.window or "" for target, _ in found.objects})
+    for window in windows:
+        try:
+            if bits == 16:
+                values = np.moveaxis(normalize_16bit(image, window or None), axis, 0)
+            else:
+                values = np.moveaxis(normalize(image, window or None).values, axis, 0)
+        except IntensityError as error:
+            raise Fault(Reason.INCOMPLETE, error.got) from None
+        chosen = [(n, t, o) for n, (t, o) in enumerate(found.objects) if (t.window or card.window or "") == window]
+        for index in sorted(
+            {int(z) + o.corner[0] for _, _, o in chosen for z in np.flatnonzero(o.areas_kept.any(axis=1))}
+        ):
+            picture = Slice(index, window, _channels(values[index], card))
+            for order, target, objects in chosen:
+                _draw(picture, order, target, objects, index)
+            out.append(picture)
+    return out
+
+
+def _channels(plane: np.ndarray, card: Card) -> NDArray[np.uint8]:
+    """(H, W, C): three channels only where they differ and the modality has colour or the file really is coloured."""
+    if plane.ndim == 2:
+        return np.ascontiguousarray(plane[..., None])
+    if INTENSITY_RULES[card.modality] is not IntensityRule.COLOR and (plane[..., :1] == plane[..., 1:]).all():
+        return np.ascontiguousarray(plane[..., :1])
+    return np.ascontiguousarray(plane)
+
+
+def _draw(picture: Slice, order: int, target: Target, objects: Objects, index: int) -> None:
+    """Put a target's objects on this slice into the first layer that is free where they lie."""
+    local = index - objects.corner[0]
+    if not 0 <= local < len(objects.numbers):
+        return
+    numbers = objects.numbers[local]
+    if not numbers.any():
+        return
+    y, x = objects.corner[1:]
+    window = (slice(y, y + numbers.shape[0]), slice(x, x + numbers.shape[1]))
+    where = numbers > 0
+    free = (k for k, layer in enumerate(picture.layers) if not layer[window][where].any())
+    layer = next(free, len(picture.layers))
+    if layer == len(picture.layers):
+        picture.layers.append(np.zeros(picture.pixels_HWC.shape[:2], dtype=np.uint16))
+    value = int(picture.layers[layer].max())
+    for number, spans in enumerate(ndimage.find_objects(numbers), start=1):
+        if spans is None:
+            continue
+        value += 1
+        piece = numbers[spans] == number
+        picture.layers[layer][window][spans][piece] = value
+        rows, columns = spans
+        box = (x + columns.start, y + rows.start, x + columns.stop - 1, y + rows.stop - 1)
+        label = target.ids[0] if target.ids else number
+        picture.pairs.append(Pair(target.name, label, order * 100000 + number, layer, value, int(piece.sum()), box))

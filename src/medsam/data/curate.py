@@ -1,0 +1,371 @@
+"""Curation: cards and folders in, a store out; atomic, resumable and idempotent on any engine.
+
+A shard is named by what it is made of (card, recipe, fingerprints of its files), written beside its place and renamed
+into it. So a killed run loses at most the shards in work, a second worker that made the same shard changes nothing, and
+the store is a function of the sources alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+
+from medsam.data.cards import Card
+from medsam.data.cases import Bits, CaseResult, Excluded, read_case
+from medsam.data.layout import Case, find_cases, fingerprint, forget_listings
+from medsam.data.merge import Counts, merge
+from medsam.data.quality import Reason
+from medsam.data.shards import write_shard
+from medsam.data.split import FRACTIONS, check_fractions
+from medsam.engine import Engine, run
+from medsam.errors import DataError, MedsamError, OutputError
+from medsam.io.atomic import replacing
+
+FORMAT = 1  # of the store's files
+RECIPE = 1  # raised whenever the same sources would make other bytes
+CASES_PER_SHARD = 256
+BYTES_PER_SHARD = 64 << 20  # of source files
+_NOT_CONTENT = frozenset({"text", "title", "url", "notes", "citation", "external"})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a whole store has in common; fixed when it is made.
+
+    Args:
+        seed: Of the split.
+        fractions: Of train, tune and val (paper, Training protocol).
+        bits: 8, or 16 for pixels in finer steps.
+    """
+
+    seed: int = 0
+    fractions: tuple[float, float, float] = FRACTIONS
+    bits: Bits = 8
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fractions", check_fractions(self.fractions))
+        if self.bits not in (8, 16):
+            raise DataError(f"bits is {self.bits}", expected="8 or 16", fix="pass --bits 8 or --bits 16")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A card, the folder it describes, and whether the whole set is held out for external validation."""
+
+    card: Card
+    root: Path
+    external: bool = False
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One task: everything a worker needs to make one shard."""
+
+    name: str
+    card: Card
+    root: Path
+    cases: tuple[Case, ...]
+    store: Path
+    bits: Bits
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a worker says about its shard; `error` is empty where it was committed."""
+
+    name: str
+    cases: int
+    error: str = ""
+
+
+@dataclass
+class Report:
+    """What one run did; the counts are those of the whole store after it."""
+
+    counts: dict[str, Counts] = field(default_factory=dict)
+    made: int = 0
+    present: int = 0
+    failed_shards: list[Outcome] = field(default_factory=list)
+    failed_cards: dict[str, str] = field(default_factory=dict)
+    duplicates: int = 0
+
+    @property
+    def clean(self) -> bool:
+        """Whether every card, shard and file of this run could be used."""
+        return not (self.failed_shards or self.failed_cards or any(c.faults for c in self.counts.values()))
+
+
+def curate(
+    sources: Sequence[Source],
+    store: Path,
+    *,
+    settings: Settings | None = None,
+    engine: Engine = "local",
+    workers: int | None = None,
+    address: str | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Report:
+    """Bring data sets into a store; run again, it adds what is missing and changes nothing else.
+
+    Args:
+        sources: Data sets to add or renew; those already in the store stay.
+        store: Folder, made where it does not exist.
+        settings: Of a new store; None takes the store's own.
+        engine, workers, address: Where the work runs; see medsam.engine.run.
+        progress: Called with (data set, shards done, shards in all).
+
+    Raises:
+        DataError: other settings than the store's, the same data set twice, or a group in two splits.
+        OutputError: the store cannot be written, or another run holds it.
+    """
+    names = [source.card.name for source in sources]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(
+            f"the card {twice} is given twice", expected="each data set once", fix="leave one out, or rename it"
+        )
+    forget_listings()
+    report = Report()
+    with _locked(store):
+        chosen = _settle(store, settings)
+        _sweep(store)
+        for source in sources:
+            _add(source, store, chosen, report, engine=engine, workers=workers, address=address, progress=progress)
+        report.counts, report.duplicates = merge(store, seed=chosen.seed, fractions=chosen.fractions)
+        report.counts = {name: counts for name, counts in report.counts.items() if name in names}
+    return report
+
+
+def _add(
+    source: Source,
+    store: Path,
+    settings: Settings,
+    report: Report,
+    *,
+    engine: Engine,
+    workers: int | None,
+    address: str | None,
+    progress: Callable[[str, int, int], None] | None,
+) -> None:
+    """Make the missing shards of one data set and write down which shards it has."""
+    card = source.card
+    try:
+        shards = list(plan(source, store, settings.bits))
+    except DataError as error:
+        report.failed_cards[card.name] = str(error)
+        return
+    missing = [shard for shard in shards if not (store / "shards" / shard.name).is_dir()]
+    report.present += len(shards) - len(missing)
+    failed: set[str] = set()
+    for done, outcome in enumerate(run(make_shard, missing, engine=engine, workers=workers, address=address), start=1):
+        if outcome.error:
+            failed.add(outcome.name)
+            report.failed_shards.append(outcome)
+        else:
+            report.made += 1
+        if progress is not None:
+            progress(card.name, done, len(missing))
+    _record(source, store, [shard.name for shard in shards if shard.name not in failed], complete=not failed)
+
+
+def plan(source: Source, store: Path, bits: Bits) -> Iterator[Shard]:
+    """Divide a data set into shards: runs of cases in order, each named by the content it is made of.
+
+    Raises:
+        DataError: the folder is missing or nothing in it matches.
+    """
+    root = source.root.resolve()
+    run_of: list[Case] = []
+    size = 0
+    for case in find_cases(source.card, root):
+        grown = size + sum(_size(root / name) for name in (case.image, *(f for m in case.masks for f in m.files)))
+        if run_of and (len(run_of) == CASES_PER_SHARD or grown > BYTES_PER_SHARD):
+            yield _shard(source.card, root, run_of, store, bits)
+            run_of, grown = [], grown - size
+        run_of.append(case)
+        size = grown
+    yield _shard(source.card, root, run_of, store, bits)
+
+
+def _size(path: Path) -> int:
+    if path.is_dir():
+        return sum(member.stat().st_size for member in path.rglob("*") if member.is_file())
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _shard(card: Card, root: Path, cases: list[Case], store: Path, bits: Bits) -> Shard:
+    content = [
+        [case.name, case.group, case.excluded, case.image, fingerprint(root / case.image)]
+        + [[m.template, [t.name for t in m.targets], [[f, fingerprint(root / f)] for f in m.files]] for m in case.masks]
+        for case in cases
+    ]
+    meaning = {f.name: repr(getattr(card, f.name)) for f in fields(card) if f.name not in _NOT_CONTENT}
+    key = hashlib.sha256(json.dumps([RECIPE, bits, meaning, content]).encode()).hexdigest()[:20]
+    return Shard(f"{card.name}-{key}", card, root, tuple(cases), store.resolve(), bits)
+
+
+def make_shard(shard: Shard) -> Outcome:
+    """Read, check and write the cases of one shard, and give it its name once it is whole on the disk.
+
+    A full disk, a vanished folder or too little memory come back as the outcome's error; nothing is left behind.
+    """
+    final = shard.store / "shards" / shard.name
+    if final.is_dir():
+        return Outcome(shard.name, len(shard.cases))
+    temporary = final.with_name(f".{secrets.token_hex(6)}.{shard.name}")
+    try:
+        temporary.mkdir(parents=True)
+        write_shard(temporary, shard.name, shard.card, (_read(shard, case) for case in shard.cases))
+        _rename(temporary, final)
+    except (OSError, MemoryError) as error:
+        said = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+        return Outcome(shard.name, len(shard.cases), f"not written: {said}")
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return Outcome(shard.name, len(shard.cases))
+
+
+def _read(shard: Shard, case: Case) -> CaseResult:
+    """A case's result; the border at which one bad file must not end a run of a million."""
+    try:
+        return read_case(shard.card, case, shard.root, bits=shard.bits)
+    except (MemoryError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # noqa: BLE001 - a fault by its type; the text may quote the file
+        return CaseResult(case, excluded=(Excluded(Reason.UNREADABLE, f"reading it failed ({type(error).__name__})"),))
+
+
+def _rename(temporary: Path, final: Path) -> None:
+    try:
+        os.rename(temporary, final)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+        return  # another worker made the same shard; its bytes are the same
+    handle = os.open(final.parent, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _record(source: Source, store: Path, shards: list[str], *, complete: bool) -> None:
+    """Write which shards a data set has, its card, and drop the shards that its last state had and this has not."""
+    card = source.card
+    path = store / "datasets" / f"{card.name}.json"
+    before = json.loads(path.read_text(encoding="utf-8"))["shards"] if path.is_file() else []
+    entry = {
+        "name": card.name, "version": card.version, "title": card.title, "licence": card.licence,
+        "citation": card.citation, "url": card.url, "modality": card.modality.value, "dimension": card.dimension,
+        "external": source.external or card.external, "complete": complete, "shards": shards,
+    }  # fmt: skip
+    _write_json(path, entry)
+    _write_text(store / "cards" / f"{card.name}.toml", card.text)
+    for name in set(before) - set(shards):
+        shutil.rmtree(store / "shards" / name, ignore_errors=True)
+
+
+def _settle(store: Path, settings: Settings | None) -> Settings:
+    """The store's settings, written down when it is new."""
+    path = store / "store.json"
+    if not path.is_file():
+        chosen = settings or Settings()
+        _write_json(path, {"format": FORMAT, **asdict(chosen)})
+        return chosen
+    present = load_settings(store)
+    if settings is not None and settings != present:
+        raise DataError(
+            f"the store has {present}, asked for {settings}",
+            expected="the same settings for a whole store",
+            fix="leave them out, or make a new store",
+        )
+    return present
+
+
+def load_settings(store: Path) -> Settings:
+    """Settings of a store.
+
+    Raises:
+        DataError: not a store, or one of another format.
+    """
+    try:
+        raw = json.loads((store / "store.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise DataError(
+            f"{store} is not a store", expected="a folder made by `medsam curate`", fix="check the path"
+        ) from None
+    if raw.pop("format", None) != FORMAT:
+        raise DataError(
+            f"{store} has another format than this version reads",
+            expected=f"format {FORMAT}",
+            fix="curate it again, or use the version that made it",
+        )
+    return replace(Settings(), **{**raw, "fractions": tuple(raw["fractions"])})
+
+
+def _sweep(store: Path) -> None:
+    """Remove what killed runs left half done."""
+    for folder in (store / "shards").glob(".*"):
+        shutil.rmtree(folder, ignore_errors=True)
+    for folder in (store, store / "datasets", store / "cards"):
+        for file in folder.glob(".*.*"):
+            if file.is_file() and file.name != ".lock":
+                file.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(store: Path) -> Iterator[None]:
+    """One run at a time on a store; the lock goes with the process, however it ends."""
+    import fcntl
+
+    try:
+        (store / "shards").mkdir(parents=True, exist_ok=True)
+        file = (store / ".lock").open("w")
+    except OSError as error:
+        raise OutputError(
+            f"{store} cannot be made ({error.strerror})",
+            expected="a writable folder",
+            fix="check the path and its permissions",
+        ) from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise OutputError(
+                f"another run writes to {store}", expected="one run at a time", fix="wait for it, or end it"
+            ) from None
+        yield
+
+
+def _write_json(path: Path, value: object) -> None:
+    _write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def _write_text(path: Path, text: str) -> None:
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+__all__ = [
+    "Counts",
+    "MedsamError",
+    "Outcome",
+    "Report",
+    "Settings",
+    "Shard",
+    "Source",
+    "curate",
+    "load_settings",
+    "make_shard",
+    "plan",
+]

@@ -1,0 +1,234 @@
+"""What is left out of a store and why, and what is looked at with suspicion: each rule of the paper in one function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, ndimage
+
+from medsam.imaging.frame import resize
+from medsam.imaging.image import Grid, Image
+from medsam.imaging.modality import Modality
+
+MIN_VOXELS = 1000  # released code, 3D, 26-connected; the paper says "tiny volumes" without a number
+MIN_PIXELS = 100  # released code, 2D, 8-connected
+MIN_SIDE = 16
+HASH_SIDE = 16  # a perceptual hash of 16 x 16 bits
+
+
+class Reason(StrEnum):
+    """Why something is not in the store."""
+
+    UNREADABLE = "unreadable image"
+    INCOMPLETE = "incomplete image"
+    NO_MASK = "no mask file"
+    UNREADABLE_MASK = "unreadable mask"
+    OTHER_GRID = "mask on another grid"
+    MASK_IS_IMAGE = "mask is an image"
+    EMPTY = "empty mask"
+    UNKNOWN_LABEL = "label not on the card"
+    LISTED = "on the card's exclusion list"
+    BRANCHING = "branching target"
+    TINY_VOLUME = "tiny volume"
+    TINY_AREA = "tiny area"
+
+
+# Reasons that are rules of the curation; the others are faults of files, which show in the exit code.
+RULES = frozenset(
+    {Reason.EMPTY, Reason.UNKNOWN_LABEL, Reason.LISTED, Reason.BRANCHING, Reason.TINY_VOLUME, Reason.TINY_AREA}
+)
+TEXT_MODALITIES = frozenset(
+    {Modality.ULTRASOUND, Modality.XRAY, Modality.MAMMOGRAPHY, Modality.ENDOSCOPY, Modality.OCT, Modality.FUNDUS}
+)
+
+
+class Fault(Exception):
+    """A case, or a mask of it, that cannot be used; lands in the report."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The objects of one target, before and after the size rules.
+
+    Args:
+        numbers: (D, H, W) int32, the object each voxel belongs to, 0 where none or too small; cropped to `corner`.
+        corner: Index (z, y, x) of the crop's first voxel in the image.
+        areas_read: (D', n + 1) pixels of each object in each slice of the crop before the size rules.
+        areas_kept: The same after them.
+        tiny: (n + 1,) bool, objects below the volume rule.
+    """
+
+    numbers: NDArray[np.int32]
+    corner: tuple[int, int, int]
+    areas_read: NDArray[np.int64]
+    areas_kept: NDArray[np.int64]
+    tiny: NDArray[np.bool_]
+
+
+def check_image(image: Image) -> None:
+    """Refuse images that are not whole.
+
+    Raises:
+        Fault: NaN or infinite values, one value throughout, or a side below 16 pixels.
+    """
+    values = image.values
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise Fault(Reason.INCOMPLETE, "it has values that are NaN or infinite")
+    if min(image.grid.shape[1:]) < MIN_SIDE:
+        raise Fault(Reason.INCOMPLETE, f"its slices are {image.grid.shape[1]} x {image.grid.shape[2]} pixels")
+    first = values.reshape(-1)[0]
+    if (values == first).all():
+        raise Fault(Reason.INCOMPLETE, "all its values are the same")
+
+
+def check_grid(mask: Grid, image: Grid, *, shape_only: bool) -> None:
+    """Refuse a mask that does not lie on its image.
+
+    Half a voxel is allowed, because many published masks went through another writer that rounds the header.
+
+    Raises:
+        Fault: another shape, or, where both files carry geometry, voxels more than half a voxel off.
+    """
+    if mask.shape != image.shape:
+        raise Fault(Reason.OTHER_GRID, f"the mask has the shape {mask.shape}, the image {image.shape}")
+    if shape_only or mask.spacing_mm is None or image.spacing_mm is None:
+        return
+    distance, allowed = mask.max_distance_mm(image), min(image.spacing_mm) / 2
+    if distance > allowed:
+        raise Fault(Reason.OTHER_GRID, f"the mask lies {distance:.3g} mm off the image (allowed {allowed:.3g})")
+
+
+def check_mask(labels: np.ndarray, image_values: np.ndarray, background: int) -> None:
+    """Refuse a mask that is a picture: equal to its image, or of many values that change from pixel to pixel.
+
+    Raises:
+        Fault: it is one.
+    """
+    if (
+        labels.shape == image_values.shape
+        and labels.any()
+        and np.array_equal(labels, image_values)
+        and len(np.unique(labels)) > 2
+    ):
+        raise Fault(Reason.MASK_IS_IMAGE, "its values are those of the image")
+    foreground = labels != background
+    pairs = foreground[..., 1:] & foreground[..., :-1]
+    count = int(pairs.sum())
+    if count < 64:
+        return
+    changing = int(((labels[..., 1:] != labels[..., :-1]) & pairs).sum())
+    if changing > count // 2 and len(np.unique(labels)) > 32:
+        raise Fault(Reason.MASK_IS_IMAGE, f"{changing} of {count} neighbouring labels differ")
+
+
+def find_objects(target_DHW: np.ndarray, ids_DHW: np.ndarray | None, *, whole: bool, three_d: bool) -> Objects | None:
+    """Divide a target into objects and apply the size rules.
+
+    Args:
+        target_DHW: Bool, where the target is.
+        ids_DHW: Object ids of an instance mask; None for a semantic one, whose objects are connected components.
+        whole: One object for all pieces.
+        three_d: Whether the volume rule (26-connected, 1000 voxels) applies before that on areas (8-connected, 100).
+
+    Returns:
+        None where the target is empty.
+    """
+    crop = _crop(target_DHW)
+    if crop is None:
+        return None
+    target = target_DHW[crop]
+    numbers, count = _numbered(target, None if ids_DHW is None else ids_DHW[crop])
+    volumes = np.bincount(numbers.reshape(-1), minlength=count + 1)
+    small = (volumes < MIN_VOXELS) if three_d else np.zeros(count + 1, dtype=bool)
+    small[0] = False
+    areas_of = numbers
+    if whole:
+        areas_of, tiny = target.astype(np.int32), np.array([False, bool(small[1:].all())])
+    else:
+        tiny = small
+    areas_read = _areas(areas_of, len(tiny))
+    kept = np.where(small[numbers], 0, areas_of).astype(np.int32)
+    for plane in kept:
+        _drop_small_pieces(plane, by_id=ids_DHW is not None)
+    corner = tuple(int(part.start) for part in crop)
+    return Objects(kept, (corner[0], corner[1], corner[2]), areas_read, _areas(kept, len(tiny)), tiny)
+
+
+def _crop(target_DHW: np.ndarray) -> tuple[slice, slice, slice] | None:
+    spans = []
+    for axis in range(3):
+        used = np.flatnonzero(target_DHW.any(axis=tuple(a for a in range(3) if a != axis)))
+        if not len(used):
+            return None
+        spans.append(slice(int(used[0]), int(used[-1]) + 1))
+    return spans[0], spans[1], spans[2]
+
+
+def _numbered(target: np.ndarray, ids: np.ndarray | None) -> tuple[NDArray[np.int32], int]:
+    if ids is None:
+        numbers, count = ndimage.label(target, structure=np.ones((3, 3, 3)), output=np.int32)
+        return numbers, int(count)
+    present = np.unique(ids[target])
+    return np.where(target, np.searchsorted(present, ids) + 1, 0).astype(np.int32), len(present)
+
+
+def _areas(numbers: np.ndarray, size: int) -> NDArray[np.int64]:
+    """(D', size) pixels of each number in each slice; background counts as 0."""
+    areas = np.stack([np.bincount(plane.reshape(-1), minlength=size) for plane in numbers])
+    areas[:, 0] = 0
+    return areas
+
+
+def _drop_small_pieces(numbers_HW: NDArray[np.int32], *, by_id: bool) -> None:
+    """Clear what is below the area rule, in place: pieces of a semantic target, whole objects of an instance mask."""
+    pieces = numbers_HW if by_id else ndimage.label(numbers_HW > 0, structure=np.ones((3, 3)), output=np.int32)[0]
+    small = np.bincount(pieces.reshape(-1)) < MIN_PIXELS
+    small[0] = False
+    if small.any():
+        numbers_HW[small[pieces]] = 0
+
+
+def perceptual_hash(plane_HWC: NDArray[np.uint8]) -> bytes:
+    """256 bits that change little when a picture is recompressed, rescaled or brightened.
+
+    Which of the 16 x 16 lowest cosine coefficients of a 64 x 64 copy lie above their median.
+    """
+    grey = plane_HWC if plane_HWC.shape[2] == 1 else np.rint(plane_HWC.mean(axis=2, keepdims=True)).astype(np.uint8)
+    small = resize(grey, (64, 64), "bilinear")[..., 0].astype(np.float32)
+    low = fft.dctn(small, norm="ortho")[:HASH_SIDE, :HASH_SIDE].reshape(-1)
+    low[0] = 0.0
+    return np.packbits(low > np.median(low)).tobytes()
+
+
+def suspect_text(plane_HWC: NDArray[np.uint8]) -> bool:
+    """Whether a picture seems to carry burned-in text: at least five bright pieces of like height in a row."""
+    grey = plane_HWC.max(axis=2)
+    bright = grey >= max(int(grey.max()) * 0.8, 128)
+    if bright.mean() > 0.5:
+        return False
+    pieces, count = ndimage.label(bright)
+    if not count:
+        return False
+    glyphs = []
+    for rows, columns in ndimage.find_objects(pieces):
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        if 6 <= height <= 40 and 1 <= width <= 1.5 * height:
+            glyphs.append((rows.stop, height, columns.start, columns.stop))
+    return any(_starts_line(glyph, glyphs) for glyph in glyphs)
+
+
+def _starts_line(first: tuple[int, int, int, int], glyphs: list[tuple[int, int, int, int]]) -> bool:
+    """Whether at least four glyphs follow on the same base line, each close to the one before."""
+    base, height, _, end = first
+    length = 1
+    for bottom, other, start, stop in sorted(glyphs, key=lambda g: g[2]):
+        if abs(bottom - base) <= 1 and abs(other - height) <= max(1, height // 4) and 0 < start - end <= height:
+            length, end = length + 1, stop
+    return length >= 5

@@ -1,0 +1,179 @@
+"""Shards of a store: zarr v3 arrays of pictures and mask layers with their rows, written once and never changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from medsam.data.cards import Card
+from medsam.data.cases import CaseResult, Slice
+from medsam.data.catalogue import EXCLUDED, PAIRS, opaque, public_detail, public_names
+from medsam.data.quality import perceptual_hash
+
+ARRAYS = "arrays.zarr"
+STEP = 64  # sides are padded up to a multiple, so that a set with many sizes makes few arrays; padding packs to nothing
+LEVEL = 3
+
+
+@dataclass
+class Summary:
+    """What a shard read and kept; pairs_kept + pairs_excluded == pairs_read."""
+
+    cases_read: int = 0
+    cases_kept: int = 0
+    pairs_read: int = 0
+    pairs_kept: int = 0
+    pairs_excluded: int = 0
+    images: int = 0
+    suspect_text: int = 0
+
+
+@dataclass
+class _Arrays:
+    """Planes by array, in the order they came."""
+
+    planes: dict[str, list[np.ndarray]] = field(default_factory=dict)
+
+    def add(self, kind: str, plane: np.ndarray) -> tuple[str, int]:
+        """Keep a plane; gives its array's name and its place there."""
+        height, width = (-(-side // STEP) * STEP for side in plane.shape[:2])
+        channels = f"x{plane.shape[2]}" if plane.ndim == 3 else ""
+        name = f"{kind}_{height}x{width}{channels}_u{plane.dtype.itemsize}"
+        self.planes.setdefault(name, []).append(plane)
+        return name, len(self.planes[name]) - 1
+
+
+def write_shard(folder: Path, name: str, card: Card, results: Iterable[CaseResult]) -> Summary:
+    """Write cases as one shard into an empty folder: arrays, pairs.parquet, excluded.parquet, shard.json.
+
+    The same cases always make the same bytes.
+
+    Raises:
+        OSError: the disk refused; the folder then holds half a shard.
+    """
+    arrays, summary = _Arrays(), Summary()
+    pairs: list[dict[str, object]] = []
+    excluded: list[dict[str, object]] = []
+    for result in results:
+        _add_pairs(card, name, result, arrays, pairs)
+        _add_excluded(card, result, excluded)
+        _count(result, summary)
+    if summary.pairs_kept + summary.pairs_excluded != summary.pairs_read:
+        raise AssertionError(f"{name}: {summary} loses pairs")  # our own invariant: nothing disappears
+    _write_arrays(folder / ARRAYS, arrays)
+    pq.write_table(pa.Table.from_pylist(pairs, schema=PAIRS), folder / "pairs.parquet", compression="zstd")
+    pq.write_table(pa.Table.from_pylist(excluded, schema=EXCLUDED), folder / "excluded.parquet", compression="zstd")
+    (folder / "shard.json").write_text(json.dumps(asdict(summary), indent=1) + "\n", encoding="utf-8")
+    _sync(folder)
+    return summary
+
+
+def read_summary(folder: Path) -> Summary:
+    """The counts of a shard."""
+    return Summary(**json.loads((folder / "shard.json").read_text(encoding="utf-8")))
+
+
+def _count(result: CaseResult, summary: Summary) -> None:
+    kept = sum(len(picture.pairs) for picture in result.slices)
+    summary.cases_read += 1
+    summary.cases_kept += bool(kept)
+    summary.pairs_read += result.pairs_read
+    summary.pairs_kept += kept
+    summary.pairs_excluded += sum(entry.pairs for entry in result.excluded)
+    summary.images += len(result.slices)
+    summary.suspect_text += result.suspect_text and bool(kept)
+
+
+def _add_pairs(card: Card, shard: str, result: CaseResult, arrays: _Arrays, rows: list[dict[str, object]]) -> None:
+    file, case, group = public_names(card, result.case)
+    spacing = result.spacing_mm or (None, None, None)
+    of_case: dict[str, object] = {
+        "dataset": card.name, "version": card.version, "file": file, "case": case, "group": group,
+        "modality": card.modality.value, "slices": result.depth, "spacing_z_mm": spacing[0], "spacing_y_mm": spacing[1], "spacing_x_mm": spacing[2],
+        "licence": card.licence, "suspect_text": result.suspect_text, "shard": shard,
+    }  # fmt: skip
+    for picture in result.slices:
+        rows += [{**of_case, **row} for row in _rows_of_slice(card, case, picture, arrays)]
+
+
+def _rows_of_slice(card: Card, case: str, picture: Slice, arrays: _Arrays) -> list[dict[str, object]]:
+    pixels = picture.pixels_HWC
+    height, width, channels = pixels.shape
+    image_array, image_index = arrays.add("image", pixels)
+    eight_bit = pixels if pixels.dtype == np.uint8 else (pixels // 257).astype(np.uint8)
+    of_slice: dict[str, object] = {
+        "window": picture.window, "slice": picture.index, "height": height, "width": width, "channels": channels,
+        "image_sha256": hashlib.sha256(pixels.tobytes()).hexdigest(), "perceptual_hash": perceptual_hash(eight_bit),
+        "image_array": image_array, "image_index": image_index,
+    }  # fmt: skip
+    places = [arrays.add("mask", layer.astype(np.uint8) if layer.max() < 256 else layer) for layer in picture.layers]
+    rows = []
+    for pair in picture.pairs:
+        mask_array, mask_index = places[pair.layer]
+        x0, y0, x1, y1 = pair.box
+        identity = (card.name, case, picture.window, str(picture.index), pair.target, str(pair.number))
+        rows.append({
+            **of_slice, "sample_id": opaque(*identity), "target": pair.target, "label": pair.label,
+            "object": pair.number, "area_px": pair.area_px, "x0": x0, "y0": y0, "x1": x1, "y1": y1,
+            "mask_sha256": mask_sha256(picture.layers[pair.layer], pair.value, pair.box),
+            "mask_array": mask_array, "mask_index": mask_index, "mask_value": pair.value,
+        })  # fmt: skip
+    return rows
+
+
+def mask_sha256(layer_HW: np.ndarray, value: int, box: tuple[int, int, int, int]) -> str:
+    """Of a pair's mask: the size of the slice and the box as text, then the mask inside the box, one byte a pixel."""
+    x0, y0, x1, y1 = box
+    height, width = layer_HW.shape
+    inside = layer_HW[y0 : y1 + 1, x0 : x1 + 1] == value
+    return hashlib.sha256(f"{height},{width},{x0},{y0},{x1},{y1},".encode() + inside.tobytes()).hexdigest()
+
+
+def _add_excluded(card: Card, result: CaseResult, rows: list[dict[str, object]]) -> None:
+    file, case, _ = public_names(card, result.case)
+    for entry in result.excluded:
+        rows.append({
+            "dataset": card.name, "file": file, "case": case, "reason": entry.reason.value, "target": entry.target,
+            "detail": public_detail(card, result.case, entry.detail), "pairs": entry.pairs, "fault": entry.is_fault,
+        })  # fmt: skip
+
+
+def _write_arrays(folder: Path, arrays: _Arrays) -> None:
+    import zarr
+    from zarr.codecs import ZstdCodec
+
+    group = zarr.open_group(folder, mode="w", zarr_format=3)
+    for name, planes in sorted(arrays.planes.items()):
+        sides = [int(side) for side in name.split("_")[1].split("x")[:2]]
+        shape = (len(planes), *sides, *planes[0].shape[2:])
+        block = np.zeros(shape, dtype=planes[0].dtype)
+        for target, plane in zip(block, planes, strict=True):
+            target[: plane.shape[0], : plane.shape[1]] = plane
+        array = group.create_array(
+            name,
+            shape=shape,
+            dtype=block.dtype,
+            chunks=(1, *shape[1:]),
+            shards=shape,
+            compressors=[ZstdCodec(level=LEVEL)],
+        )
+        array[:] = block
+        planes.clear()
+
+
+def _sync(folder: Path) -> None:
+    """Put every file and folder on the disk before the shard gets its name."""
+    for path in [*folder.rglob("*"), folder]:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,199 @@
+"""Run a function over shards: in this process, on this machine's cores, or on a Ray cluster that exists already.
+
+There is no scheduler here. A function must be idempotent: an engine may run a shard again when a worker or node died,
+and two attempts may overlap. Results come back in the order of the shards, whatever order they finished in.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TYPE_CHECKING, Literal, TypeVar, cast
+
+from medsam.errors import DataError, MissingDependencyError, RemoteError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+Shard = TypeVar("Shard")
+Result = TypeVar("Result")
+Engine = Literal["local", "processes", "ray"]
+ENGINES: tuple[Engine, ...] = ("local", "processes", "ray")
+
+ATTEMPTS = 4  # a shard whose worker dies this often is a bug or too large for the machine, not bad luck
+IN_FLIGHT_PER_WORKER = 2  # enough to keep a worker busy, few enough that results do not pile up
+
+
+def run(
+    function: Callable[[Shard], Result],
+    shards: Sequence[Shard],
+    *,
+    engine: Engine = "local",
+    workers: int | None = None,
+    address: str | None = None,
+) -> Iterator[Result]:
+    """Give function(shard) for every shard, in the order of the shards.
+
+    Args:
+        function: Importable by the workers, idempotent; what it raises is raised here.
+        shards: What to run it on; each is pickled to a worker.
+        engine: "local", "processes" or "ray".
+        workers: Processes, or Ray tasks at a time; left out, the cores this process may use or all of the cluster.
+        address: Of a running Ray cluster; left out, Ray starts one on this machine and stops it at the end.
+
+    Raises:
+        DataError: an unknown engine, or an address for another engine than ray.
+        MissingDependencyError: Ray is not installed.
+        RemoteError: the cluster cannot be reached, or a shard's worker died again and again.
+    """
+    if engine not in ENGINES:
+        raise DataError(
+            f"engine is {engine!r}", expected=f"one of {', '.join(ENGINES)}", fix="pass --engine with one of them"
+        )
+    if address is not None and engine != "ray":
+        raise DataError(
+            f"an address for the engine {engine!r}",
+            expected="--engine ray",
+            fix="leave --address out, or pass --engine ray",
+        )
+    if workers is not None and workers < 1:
+        raise DataError(f"workers is {workers}", expected="at least 1", fix="leave --workers out to use every core")
+    if engine == "ray":
+        return _run_on_ray(function, shards, workers, address)
+    if engine == "processes":
+        return _run_on_processes(function, shards, workers or cores())
+    return map(function, shards)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _run_on_processes(function: Callable[[Shard], Result], shards: Sequence[Shard], workers: int) -> Iterator[Result]:
+    """A pool that is made anew when a worker dies; shards that had not finished are run again."""
+    done: dict[int, Result] = {}
+    deaths = given = 0
+    while given < len(shards):
+        before = len(done) + given
+        try:
+            for index, result in _one_pool(function, shards, workers, skip=set(done) | set(range(given))):
+                done[index] = result
+                while given in done:
+                    yield done.pop(given)
+                    given += 1
+        except BrokenProcessPool:
+            deaths = 1 if len(done) + given > before else deaths + 1
+            if deaths >= ATTEMPTS:
+                raise _died(given) from None
+
+
+def _one_pool(
+    function: Callable[[Shard], Result], shards: Sequence[Shard], workers: int, *, skip: set[int]
+) -> Iterator[tuple[int, Result]]:
+    """(index, result) as they finish; a broken pool raises after everything that did finish was given."""
+    todo = [index for index in range(len(shards)) if index not in skip]
+    context = multiprocessing.get_context("spawn")  # a forked child inherits threads and locks that may be held
+    with ProcessPoolExecutor(
+        max_workers=min(workers, max(len(todo), 1)), mp_context=context, initializer=_one_thread
+    ) as pool:
+        waiting = {pool.submit(function, shards[index]): index for index in todo[: workers * IN_FLIGHT_PER_WORKER]}
+        rest = iter(todo[workers * IN_FLIGHT_PER_WORKER :])
+        while waiting:
+            for future in _finished(waiting):
+                index = waiting.pop(future)
+                result = future.result()
+                following = next(rest, None)
+                if following is not None:
+                    waiting[pool.submit(function, shards[following])] = following
+                yield index, result
+
+
+def _finished(waiting: dict[Future[Result], int]) -> list[Future[Result]]:
+    """Futures that are done, those with a result first."""
+    from concurrent.futures import FIRST_COMPLETED, wait
+
+    finished = wait(waiting, return_when=FIRST_COMPLETED).done
+    return sorted(finished, key=lambda future: (future.exception() is not None, waiting[future]))
+
+
+def _one_thread() -> None:
+    """One worker per core: libraries inside a worker must not start a thread per core again."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
+        os.environ[name] = "1"
+
+
+def _died(index: int) -> RemoteError:
+    return RemoteError(
+        f"the worker of shard {index} died {ATTEMPTS} times in a row",
+        expected="a worker that lives through its shard",
+        fix="look for the out-of-memory killer in the system log, and pass fewer --workers",
+    )
+
+
+def _run_on_ray(
+    function: Callable[[Shard], Result], shards: Sequence[Shard], workers: int | None, address: str | None
+) -> Iterator[Result]:
+    ray = _ray()
+    started_here = not ray.is_initialized()
+    if started_here:
+        _connect(ray, workers, address)
+    try:
+        yield from _ray_results(ray, function, shards, workers)
+    finally:
+        if started_here:
+            ray.shutdown()
+
+
+def _ray() -> ModuleType:
+    try:
+        import ray
+    except ImportError:
+        raise MissingDependencyError(
+            "the package ray is not installed", expected="it for --engine ray", fix="pip install 'openmedsam[cluster]'"
+        ) from None
+    return cast("ModuleType", ray)
+
+
+def _connect(ray: ModuleType, workers: int | None, address: str | None) -> None:
+    try:
+        if address is None:
+            ray.init(num_cpus=workers or cores(), include_dashboard=False, log_to_driver=False, configure_logging=False)
+        else:
+            ray.init(address=address, log_to_driver=False, configure_logging=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise RemoteError(
+            f"the Ray cluster at {address or 'this machine'} did not answer ({str(error).splitlines()[0]:.120})",
+            expected="a running cluster",
+            fix="start one with `ray start --head`, or leave --address out",
+        ) from None
+
+
+def _ray_results(
+    ray: ModuleType, function: Callable[[Shard], Result], shards: Sequence[Shard], workers: int | None
+) -> Iterator[Result]:
+    """Keep a window of tasks in flight; Ray itself runs the tasks of a dead node again."""
+    task = ray.remote(num_cpus=1, max_retries=ATTEMPTS, scheduling_strategy="SPREAD")(function)
+    window = (workers or int(ray.cluster_resources().get("CPU", 1))) * IN_FLIGHT_PER_WORKER
+    submitted = [task.remote(shard) for shard in shards[:window]]
+    waiting = {reference: index for index, reference in enumerate(submitted)}
+    done: dict[int, Result] = {}
+    given, following = 0, len(submitted)
+    while waiting:
+        finished, _ = ray.wait(list(waiting), num_returns=1)
+        index = waiting.pop(finished[0])
+        try:
+            done[index] = ray.get(finished[0])
+        except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError):
+            raise _died(index) from None
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        if following < len(shards):
+            waiting[task.remote(shards[following])] = following
+            following += 1
+        while given in done:
+            yield done.pop(given)
+            given += 1
