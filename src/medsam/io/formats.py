@@ -78,6 +78,8 @@ FORMATS = (
     _row("bmp", ".bmp", "raster", "read_image read_mask"),
     _row("coco", ".json", "coco", "read_mask write_mask"),
     _row("dicom", ".dcm .dicom .zip", "dicom", "read_image"),
+    _row("dicom-seg", ".dcm", "dicom_seg", "read_mask write_mask"),  # reads RTSTRUCT too
+    _row("rtstruct", "", "rtstruct", "read_mask write_mask"),  # written by name: RTSTRUCT is .dcm as well
 )
 
 

@@ -1,0 +1,363 @@
+"""DICOM Segmentation (SEG): written with highdicom over the source series, and read back onto a label map.
+
+Reading is also the door for masks in .dcm files: RTSTRUCT goes to its own module.
+Shape legend: D slices, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, UID_dictionary, generate_uid
+
+from medsam.errors import GeometryError, InputFileError, OutputError
+from medsam.imaging.image import Grid, Mask
+from medsam.io.atomic import replacing
+from medsam.io.coded import Code, coding, color_of, name_of, stated_name
+from medsam.io.dicom_files import RECOPY, Instance, quiet, read_contents, untrusted
+from medsam.io.dicom_geometry import has_place
+from medsam.io.dicom_planes import Plane, planes_of
+from medsam.io.dicom_series import along_normal, normal_of
+from medsam.io.dicom_source import STUDY_KEYWORDS, Source, match_source, series_number
+from medsam.io.formats import WriteOptions
+from medsam.io.placement import TOLERANCE_MM, LabelPainter, Overlap, Segment, affine_of, chosen, place, smallest_dtype
+
+KINDS = ("BINARY", "LABELMAP", "FRACTIONAL")
+SEGMENTATIONS = frozenset({"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"})
+STRUCTURES = "1.2.840.10008.5.1.4.1.1.481.3"
+MAX_LABELS = 65535
+
+
+def write_mask(mask: Mask, path: Path, options: WriteOptions) -> None:
+    """Write a DICOM SEG of the series given as the reference.
+
+    Args:
+        mask: Labels on the grid of the series.
+        path: The .dcm file.
+        options: reference is the series; kind is BINARY (default), LABELMAP or FRACTIONAL.
+
+    Raises:
+        OutputError: no reference, no foreground, an unknown kind, or a source that SEG cannot describe.
+        GeometryError: the mask lies on another grid.
+    """
+    kind = (options.kind or "BINARY").upper()
+    if kind not in KINDS:
+        raise OutputError(f"kind is {options.kind!r}", expected=f"one of {', '.join(KINDS)}", fix="choose one of them")
+    ids = mask.ids
+    if not ids or len(ids) > MAX_LABELS:
+        raise OutputError(
+            f"the mask has {len(ids)} labels",
+            expected=f"1 to {MAX_LABELS}",
+            fix="write an empty mask as .nii.gz or .seg.nrrd",
+        )
+    source = match_source(mask, options.reference, "DICOM SEG")
+    with quiet():
+        dataset = _segmentation(source, ids, kind)
+        with replacing(path) as temporary:
+            dataset.save_as(temporary, enforce_file_format=True)
+
+
+def _segmentation(source: Source, ids: Sequence[int], kind: str) -> Dataset:
+    import highdicom
+
+    from medsam import __version__
+
+    headers = [_complete(header) for header in source.headers]
+    mask = source.mask
+    ranks = np.searchsorted(np.array(ids), mask.labels) + 1
+    ranks[mask.labels == 0] = 0
+    values = _arranged(source, ranks.astype(smallest_dtype(len(ids))), headers[0])
+    try:
+        return highdicom.seg.Segmentation(
+            source_images=headers,
+            pixel_array=values,
+            segmentation_type=kind,
+            segment_descriptions=[_description(rank, label, mask) for rank, label in enumerate(ids, start=1)],
+            series_instance_uid=generate_uid(),
+            series_number=series_number(headers[0]),
+            sop_instance_uid=generate_uid(),
+            instance_number=1,
+            manufacturer="openmedsam",
+            manufacturer_model_name="medsam",
+            software_versions=__version__,
+            device_serial_number="none",
+            content_label="SEGMENTATION",
+            content_description="Segmented from prompts",
+            series_description="Segmentation",
+            specific_character_set="ISO_IR 192",
+            transfer_syntax_uid=ExplicitVRLittleEndian,  # gdcm, which pydicom picks to pack RLE, aborts on odd widths
+        )
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise OutputError(
+            f"the source series cannot carry a SEG ({type(error).__name__}: {str(error)[:120]})",
+            expected="slices with a frame of reference, or one single image",
+            fix="write .seg.nrrd or NIfTI instead",
+        ) from None
+
+
+def _complete(header: Dataset) -> Dataset:
+    """The header with empty values for what the standard asks of every image and some lack."""
+    whole = copy.copy(header)
+    for keyword in STUDY_KEYWORDS:
+        if keyword not in whole:
+            setattr(whole, keyword, "")
+    return whole
+
+
+def _arranged(source: Source, ranks: NDArray[np.unsignedinteger], first: Dataset) -> object:
+    """Pixels in the order of the source's frames where they match one to one, else as a volume with its own places."""
+    import highdicom
+
+    if source.placed and not source.one_to_one:
+        volume = highdicom.Volume(
+            ranks,
+            affine=affine_of(source.mask.grid),
+            coordinate_system="PATIENT",
+            frame_of_reference_uid=first.get("FrameOfReferenceUID"),
+        )
+        return volume
+    frames = int(first.get("NumberOfFrames") or 1)
+    if frames == 1 or len(source.headers) > 1:
+        return ranks
+    in_file = np.zeros((frames, *ranks.shape[1:]), dtype=ranks.dtype)
+    in_file[[plane.frame for plane in source.planes]] = ranks
+    return in_file
+
+
+def _description(rank: int, label: int, mask: Mask) -> object:
+    import highdicom
+    from highdicom.color import CIELabColor
+    from pydicom.sr.codedict import codes
+
+    from medsam import __version__
+
+    name = name_of(label, mask.names)
+    meaning = coding(name)
+    item = highdicom.seg.SegmentDescription(
+        segment_number=rank,
+        segment_label=name[:64],
+        segmented_property_category=_concept(meaning.category),
+        segmented_property_type=_concept(meaning.kind),
+        algorithm_type="SEMIAUTOMATIC",
+        algorithm_identification=highdicom.AlgorithmIdentificationSequence(
+            name="medsam", family=codes.cid7162.ArtificialIntelligence, version=__version__
+        ),
+        tracking_uid=generate_uid() if label != rank else None,
+        tracking_id=f"label {label}" if label != rank else None,
+        display_color=CIELabColor.from_rgb(*mask.colors.get(label, color_of(label))),
+    )
+    if meaning.side is not None:
+        item.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [_concept(meaning.side)]
+    return item
+
+
+def _concept(code: Code) -> object:
+    from highdicom.sr import CodedConcept
+
+    return CodedConcept(code.value, code.scheme, code.meaning)
+
+
+def read_mask(path: Path, reference: Grid | None) -> Mask:
+    """Read a SEG, or an RTSTRUCT, which needs the reference."""
+    return read_segments(path, reference)
+
+
+def read_segments(
+    path: Path, reference: Grid | None, *, only: Sequence[str] | None = None, overlap: Overlap = "refuse"
+) -> Mask:
+    """Read some segments of a .dcm mask, or all.
+
+    Args:
+        path: A DICOM SEG or RTSTRUCT, or a folder or zip with one SEG.
+        reference: Grid to lay the labels on, slices that the SEG left out empty; None for the SEG's own frames.
+        only: Names or label ids to take.
+        overlap: What happens to voxels of two segments: "refuse", or the "first" or "last" of them wins.
+
+    Raises:
+        InputFileError: not a mask, damaged, or segments overlap.
+        GeometryError: its voxels are not the reference's, or its frames make no regular volume by themselves.
+    """
+    from medsam.io import rtstruct
+
+    if path.is_file() and rtstruct.is_structure_set(path):
+        return rtstruct.read_segments(path, reference, only=only, overlap=overlap)
+    with quiet():
+        instance = _only_segmentation(path)
+        planes = planes_of(instance)
+        with untrusted(instance.name):
+            segments, numbers = _segments(instance.header)
+            frame_numbers = _frame_numbers(instance.header, len(planes))
+        wanted = chosen(segments, only, path)
+        grid, places = _grid(planes, reference)
+        painter = LabelPainter(grid, wanted, overlap=overlap)
+        rank_of = {number: wanted.index(s) for number, s in zip(numbers, segments, strict=True) if s in wanted}
+        with untrusted(instance.name):
+            for place_of, number, pixels in zip(places, frame_numbers, _frames(instance), strict=True):
+                for value, region in _regions(pixels, number, instance.header):
+                    if value in rank_of:
+                        painter.paint((place_of,), region, rank_of[value])
+    mask = painter.finish(path)
+    return mask if reference is None else place(mask, reference)
+
+
+def _only_segmentation(path: Path) -> Instance:
+    instances = read_contents(path).instances
+    found = [instance for instance in instances if str(instance.header.get("SOPClassUID")) in SEGMENTATIONS]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InputFileError(
+            f"{path.name} holds {len(found)} segmentations", expected="one", fix="pass one of the files"
+        )
+    uid = str(instances[0].header.get("SOPClassUID", ""))
+    kind = UID_dictionary[uid][0] if uid in UID_dictionary else "an unknown DICOM object"
+    raise InputFileError(
+        f"{path.name} is {kind}, an image",
+        expected="a DICOM SEG or RTSTRUCT",
+        fix="pass the mask, or read it with read_image",
+    )
+
+
+def _segments(header: Dataset) -> tuple[list[Segment], list[int]]:
+    """The segments with the label ids they stand for, and their numbers in the file."""
+    from highdicom.color import CIELabColor
+
+    segments, numbers = [], []
+    for item in header.SegmentSequence:
+        number = int(item.SegmentNumber)
+        stated = re.fullmatch(r"label (\d+)", str(item.get("TrackingID", "")))
+        label = int(stated.group(1)) if stated else number
+        lab = item.get("RecommendedDisplayCIELabValue")
+        color = tuple(int(c) for c in CIELabColor.from_dicom_value(list(lab)).to_rgb()) if lab else None
+        name = stated_name(label, str(item.get("SegmentLabel", "")))
+        if number:  # number 0 describes the background of a LABELMAP
+            segments.append(Segment(label, name, color))  # type: ignore[arg-type]
+            numbers.append(number)
+    if len({s.label for s in segments}) < len(segments):
+        segments = [Segment(n, s.name, s.color) for n, s in zip(numbers, segments, strict=True)]
+    return segments, numbers
+
+
+def _frame_numbers(header: Dataset, count: int) -> list[int]:
+    """The segment each frame shows; 0 for frames of a LABELMAP, whose pixels say it."""
+    if header.SegmentationType == "LABELMAP":
+        return [0] * count
+    shared = header.SharedFunctionalGroupsSequence[0] if header.get("SharedFunctionalGroupsSequence") else Dataset()
+    groups = header.get("PerFrameFunctionalGroupsSequence") or [shared] * count
+    found = [group.get("SegmentIdentificationSequence") or shared.SegmentIdentificationSequence for group in groups]
+    return [int(item[0].ReferencedSegmentNumber) for item in found]
+
+
+def _frames(instance: Instance) -> Iterator[NDArray[np.unsignedinteger]]:
+    """The frames one by one, as stored."""
+    from pydicom.pixels import iter_pixels
+
+    dataset = instance.load()
+    if int(dataset.BitsAllocated) != 1 or dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        yield from iter_pixels(dataset, raw=True)
+        return
+    # Packed bits run on from frame to frame, so a frame may begin within a byte.
+    packed = np.frombuffer(dataset.PixelData, dtype=np.uint8)
+    size = int(dataset.Rows) * int(dataset.Columns)
+    for frame in range(int(dataset.get("NumberOfFrames") or 1)):
+        first, last = frame * size, (frame + 1) * size
+        bits = np.unpackbits(packed[first // 8 : (last + 7) // 8], bitorder="little")
+        yield bits[first % 8 : first % 8 + size].reshape(int(dataset.Rows), int(dataset.Columns))
+
+
+def _regions(
+    pixels: NDArray[np.unsignedinteger], number: int, header: Dataset
+) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+    if number:
+        highest = int(header.get("MaximumFractionalValue") or 255) if header.SegmentationType == "FRACTIONAL" else 1
+        yield number, pixels.astype(np.int32) * 2 >= highest
+        return
+    for value in np.unique(pixels).tolist():
+        if value:
+            yield value, pixels == value
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """Even places along a normal: the first position, the step between slices and how many."""
+
+    origin: NDArray[np.float64]
+    step: NDArray[np.float64]
+    count: int
+
+
+def _grid(planes: Sequence[Plane], reference: Grid | None) -> tuple[Grid, list[int]]:
+    """The grid that a SEG's frames span, and the slice of it that each frame is."""
+    first = planes[0]
+    if not has_place(planes):
+        if len({p.shape for p in planes}) > 1:
+            raise InputFileError("frames of several sizes", expected="one size", fix=RECOPY)
+        spacing = (first.thickness_mm, *first.spacing_mm) if first.spacing_mm else None
+        return Grid((1, *first.shape[:2]), spacing), [0] * len(planes)
+    assert first.axes is not None  # noqa: S101
+    assert first.spacing_mm is not None  # noqa: S101
+    same = all(_alike(plane, first) for plane in planes)
+    if not same:
+        raise GeometryError(
+            "frames of several orientations or spacings", expected="one stack", fix="split the segmentation"
+        )
+    stack, places = _stack(planes, reference)
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 3] = stack.step, stack.origin
+    affine[:3, 1], affine[:3, 2] = first.axes[1] * first.spacing_mm[0], first.axes[0] * first.spacing_mm[1]
+    return Grid((stack.count, *first.shape[:2]), affine=affine), places
+
+
+def _alike(one: Plane, other: Plane) -> bool:
+    pairs = ((one.axes, other.axes, 1e-4), (one.spacing_mm, other.spacing_mm, 1e-6), (one.shape, other.shape, 0.0))
+    return all(np.allclose(np.asarray(a), np.asarray(b), rtol=1e-4, atol=atol) for a, b, atol in pairs)
+
+
+def _stack(planes: Sequence[Plane], reference: Grid | None) -> tuple[_Stack, list[int]]:
+    normal, along = normal_of(planes[0]), along_normal(planes)
+    positions = np.array([plane.position_mm for plane in planes])
+    low, high = int(np.argmin(along)), int(np.argmax(along))
+    levels = np.unique(along)
+    levels = levels[np.concatenate([[True], np.diff(levels) > TOLERANCE_MM])]
+    stated = _stated_spacing(planes[0])
+    if len(levels) == 1:
+        return _Stack(positions[low], normal * (stated or planes[0].thickness_mm), 1), [0] * len(planes)
+    gaps = np.diff(levels)
+    steps = [stated, *_steps_of(reference, normal), *(float(gaps.min()) / n for n in (1, 2, 3, 4))]
+    for step in steps:
+        counts = gaps / step if step else gaps * 0
+        if step and (counts > 0.5).all() and np.abs((counts - np.rint(counts)) * step).max() <= TOLERANCE_MM:
+            total = int(np.rint(counts).sum())
+            vector = (positions[high] - positions[low]) / total
+            places = np.rint((along - along[low]) / (along[high] - along[low]) * total).astype(int)
+            off = np.linalg.norm(positions - positions[low] - places[:, None] * vector, axis=1).max()
+            if off <= TOLERANCE_MM:
+                return _Stack(positions[low], vector, total + 1), places.tolist()
+    raise GeometryError(
+        f"the segmentation's frames lie {gaps.min():.3f} to {gaps.max():.3f} mm apart",
+        expected="one distance, or a whole number of it",
+        fix="pass the image as reference",
+    )
+
+
+def _stated_spacing(plane: Plane) -> float | None:
+    header = plane.instance.header
+    for group in header.get("SharedFunctionalGroupsSequence") or []:
+        for measures in group.get("PixelMeasuresSequence") or []:
+            value = measures.get("SpacingBetweenSlices")
+            return abs(float(value)) or None if value is not None else None
+    return None
+
+
+def _steps_of(reference: Grid | None, normal: NDArray[np.float64]) -> list[float]:
+    """Distance between the reference's planes along a normal."""
+    if reference is None:
+        return []
+    return [float(np.abs(affine_of(reference)[:3, :3].T @ normal).max())]
