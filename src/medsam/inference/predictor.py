@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from medsam.errors import IntensityError, PromptError
 from medsam.imaging.frame import Frame
 from medsam.inference.embedding import Embedding
+from medsam.inference.loading import RuntimeName, load
 from medsam.inference.logits import chunks_to_slice, stability
 from medsam.inference.prompts import ModelPrompts, model_prompts
-from medsam.inference.runtime import Precision, Runtime, RuntimeName, choose_runtime
+from medsam.inference.runtime import Precision, Runtime
 from medsam.models.manifest import Manifest
 
 __all__ = ["Embedding", "Predictor", "load_predictor"]
@@ -201,24 +202,21 @@ class Predictor:
 
 
 def load_predictor(
-    model: str | Path | None = None,
-    *,
-    device: str | None = None,
-    precision: Precision = "fp32",
-    runtime: RuntimeName = "torch",
-) -> Predictor:
+    model: str | Path | None = None, *, device: str | None = None, precision: Precision = "fp32",
+    runtime: RuntimeName = "torch", calibration: Sequence[NDArray[np.uint8]] | None = None,
+) -> Predictor:  # fmt: skip
     """Load a model and make it ready.
 
     Args:
         model: Catalog name, or a .pth, .safetensors, .onnx or .xml file; the default model, lite-medsam, without it.
-        device: "cuda", "mps" or "cpu" (with an index if need be); the first of them that is there without it.
-        precision: Arithmetic of the image encoder. "bf16" and "fp16" are for GPUs; "int8" needs OpenVINO.
+        device: "cuda", "mps" or "cpu"; the first of them that is there without it.
+        precision: Arithmetic of the image encoder. "bf16" and "fp16" are for GPUs; "int8" runs on OpenVINO.
         runtime: "torch"; "openvino" (CPU, an extra); "auto" takes OpenVINO on a CPU where it is installed.
+        calibration: For "int8", the first time: about 100 uint8 (H, W, 3) slices like those to be segmented.
 
     Raises:
-        ModelUnavailableError: unknown name, or weights that are not here.
-        CheckpointError: a file that is no model.
-        MissingDependencyError: the runtime is not installed.
+        ModelUnavailableError: unknown name, weights that are not here, or int8 without calibration.
+        CheckpointError: a file that is no model. MissingDependencyError: the runtime or device is not there.
     """
-    chosen = choose_runtime(model, device=device, precision=precision, runtime=runtime)
-    return Predictor(chosen.runtime, chosen.manifest, weights=chosen.weights)
+    loaded = load(model, device=device, precision=precision, runtime=runtime, calibration=calibration)
+    return Predictor(loaded.runtime, loaded.manifest, weights=loaded.weights)

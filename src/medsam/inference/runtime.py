@@ -1,4 +1,4 @@
-"""What runs the networks: PyTorch on any device, OpenVINO and ONNX Runtime on a CPU, behind the same two methods.
+"""What runs the networks behind two methods: here PyTorch on any device; openvino.py and onnx.py have the others.
 
 Shape legend: B batch, N prompts, M masks a prompt, C channels, H rows, W columns, S side of the model frame,
 h w 256 x 256.
@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Protocol
 
 import torch
 
 from medsam.errors import MissingDependencyError
 from medsam.inference.prompts import ModelPrompts
-from medsam.models.manifest import Manifest
 from medsam.models.medsam import MedSAM
 
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
-RuntimeName = Literal["auto", "torch", "openvino"]
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -87,15 +83,6 @@ def batch_size_for(frame_size: int, device_type: str) -> int:
     return max(1, 8 * 1024**2 // frame_size**2)
 
 
-@dataclass(frozen=True, eq=False)
-class Chosen:
-    """A runtime with what a Predictor must know of its weights."""
-
-    runtime: Runtime
-    manifest: Manifest
-    weights: str
-
-
 def choose_device(name: str | None) -> torch.device:
     """The device asked for, or the first there is of cuda, mps, cpu.
 
@@ -123,16 +110,3 @@ def weights_digest(model: MedSAM) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def choose_runtime(
-    model: str | Path | None, *, device: str | None, precision: Precision, runtime: RuntimeName
-) -> Chosen:
-    """Load weights into the runtime that fits the request; see load_predictor."""
-    from medsam.models.catalog import resolve
-    from medsam.models.checkpoint import load_checkpoint
-
-    path, _ = resolve(model)
-    network, manifest = load_checkpoint(path)
-    place = choose_device(device)
-    return Chosen(TorchRuntime(network, device=place, precision=precision), manifest, weights_digest(network))

@@ -1,0 +1,106 @@
+"""From a model's name or file to a runtime that holds its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medsam.errors import MissingDependencyError, ModelUnavailableError
+from medsam.imaging.frame import Frame
+from medsam.inference.runtime import Precision, Runtime, TorchRuntime, choose_device, weights_digest
+from medsam.models.catalog import resolve, settings
+from medsam.models.checkpoint import load_checkpoint
+from medsam.models.manifest import Manifest
+from medsam.models.weights_file import digest
+
+RuntimeName = Literal["auto", "torch", "openvino"]
+GRAPHS = (".onnx", ".xml")
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A runtime with what a Predictor must know of its weights."""
+
+    runtime: Runtime
+    manifest: Manifest
+    weights: str
+
+
+def load(
+    model: str | Path | None, *, device: str | None, precision: Precision, runtime: RuntimeName,
+    calibration: Sequence[NDArray[np.uint8]] | None,
+) -> Loaded:  # fmt: skip
+    """Load weights into the runtime that fits the request; see load_predictor."""
+    path, manifest = resolve(model)
+    if path.suffix in GRAPHS:
+        return Loaded(_exported(path), manifest, manifest.sha256 or digest(path))
+    if (
+        runtime == "openvino"
+        or precision == "int8"
+        or (runtime == "auto" and _suits_openvino(manifest, device, precision))
+    ):
+        _refuse_openvino_elsewhere(device, precision)
+        return _with_openvino(path, manifest, precision, calibration)
+    network, bound = load_checkpoint(path, manifest)
+    torch_runtime = TorchRuntime(network, device=choose_device(device), precision=precision)
+    return Loaded(torch_runtime, bound, bound.sha256 or weights_digest(network))
+
+
+def _exported(path: Path) -> Runtime:
+    if path.suffix == ".onnx":
+        from medsam.inference import onnx
+
+        return onnx.run_graphs(path)
+    from medsam.inference import openvino
+
+    return openvino.run_graphs(path)
+
+
+def _suits_openvino(manifest: Manifest, device: str | None, precision: Precision) -> bool:
+    """Whether "auto" takes OpenVINO: exact arithmetic on a CPU, one mask a prompt, and it is installed."""
+    on_cpu = choose_device(device).type == "cpu"
+    return on_cpu and precision == "fp32" and not manifest.multimask and find_spec("openvino") is not None
+
+
+def _refuse_openvino_elsewhere(device: str | None, precision: Precision) -> None:
+    if device not in (None, "cpu") or precision not in ("fp32", "int8"):
+        raise MissingDependencyError(
+            f"OpenVINO with device {device or 'cpu'} and precision {precision}",
+            expected="the CPU, in fp32 or int8",
+            fix='use runtime="torch", or leave device and precision out',
+        )
+
+
+def _with_openvino(
+    path: Path, manifest: Manifest, precision: Precision, calibration: Sequence[NDArray[np.uint8]] | None
+) -> Loaded:
+    """Run the graphs kept for these weights; convert and keep them the first time."""
+    from medsam.inference import openvino
+
+    openvino.openvino_module()
+    weights = manifest.sha256 or digest(path)
+    encoder = settings().folder.parent / "compiled" / f"{weights[:16]}-{precision}-openvino-{version('openvino')}.xml"
+    if precision == "int8" and calibration is None and not encoder.is_file():
+        raise ModelUnavailableError(
+            f"no int8 graph of {manifest.name} on this machine",
+            expected="slices to calibrate it on, once",
+            fix="pass calibration=[slice, ...], about 100 of the images you will segment, to load_predictor",
+        )
+    if calibration is not None or not encoder.is_file():
+        network, manifest = load_checkpoint(path, manifest)
+        slices = None if precision != "int8" else _model_slices(manifest, calibration or ())
+        openvino.write_graphs(network, encoder, calibration=slices)
+    return Loaded(openvino.run_graphs(encoder, precision=precision), manifest, weights)
+
+
+def _model_slices(manifest: Manifest, slices: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+    m = manifest
+    frames = [Frame(one.shape[0], one.shape[1], m.frame_size, m.fit, m.interpolation, m.scaling) for one in slices]
+    return [frame.image_to_model(one) for frame, one in zip(frames, slices, strict=True)]

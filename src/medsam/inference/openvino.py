@@ -1,0 +1,111 @@
+"""OpenVINO: convert a model once, keep the graphs by weights, run them; int8 with images to calibrate on.
+
+Shape legend: S side of the model frame, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from medsam.errors import MissingDependencyError
+from medsam.inference.graph_runtime import Graph, GraphRuntime, damaged, decoder_path, existing
+from medsam.inference.graphs import DecoderGraph, EncoderGraph, decoder_example, encoder_example
+from medsam.inference.runtime import Precision
+from medsam.models.medsam import MedSAM
+
+EXACT = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}  # its default may be bf16
+DECODER_SHAPES = [[1, 256, 64, 64], [-1, -1, 2], [-1, -1], [-1, 1, 256, 256], [1]]
+
+
+def openvino_module() -> ModuleType:
+    """Import OpenVINO.
+
+    Raises:
+        MissingDependencyError: it is not installed; the message carries the install line.
+    """
+    try:
+        import openvino
+    except ImportError:
+        raise MissingDependencyError(
+            "OpenVINO is not installed", expected="the openvino extra", fix='run pip install "openmedsam[openvino]"'
+        ) from None
+    return openvino  # type: ignore[no-any-return]
+
+
+def run_graphs(encoder: Path, *, precision: Precision = "fp32") -> GraphRuntime:
+    """Run NAME.xml (with NAME.bin) and NAME.decoder.xml.
+
+    Raises:
+        MissingDependencyError: OpenVINO is not installed.
+        CheckpointError: a file is missing or damaged.
+    """
+    graphs = [_compiled(existing(path)) for path in (encoder, decoder_path(encoder))]
+    return GraphRuntime(graphs[0], graphs[1], name=f"openvino cpu {precision}", precision=precision)
+
+
+def _compiled(path: Path) -> Graph:
+    core = openvino_module().Core()
+    try:
+        request = core.compile_model(str(path), "CPU", EXACT).create_infer_request()
+    except RuntimeError as error:
+        raise damaged(path) from error
+
+    def run(inputs: Mapping[str, NDArray[np.generic]]) -> list[NDArray[np.float32]]:
+        return [np.array(out) for out in request.infer(list(inputs.values())).values()]
+
+    return run
+
+
+def write_graphs(model: MedSAM, encoder: Path, *, calibration: Sequence[NDArray[np.float32]] | None = None) -> None:
+    """Convert a model to NAME.xml, NAME.bin, NAME.decoder.xml and NAME.decoder.bin, each whole or absent.
+
+    Args:
+        model: In evaluation mode, on the CPU.
+        encoder: NAME.xml.
+        calibration: (3, S, S) slices in the model frame; with them the encoder becomes int8.
+
+    Raises:
+        MissingDependencyError: OpenVINO (or for int8 NNCF) is not installed.
+    """
+    ov = openvino_module()
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the tracer, on sizes that are constant here
+        image = encoder_example(model)
+        graph = ov.convert_model(EncoderGraph(model).eval(), example_input=image, input=[list(image[0].shape)])
+        if calibration is not None:
+            graph = _int8(graph, calibration)
+        decoder = ov.convert_model(DecoderGraph(model).eval(), example_input=decoder_example(), input=DECODER_SHAPES)
+    encoder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=encoder.parent, prefix=".") as folder:
+        for converted, target in ((decoder, decoder_path(encoder)), (graph, encoder)):
+            temporary = Path(folder) / target.name
+            ov.save_model(converted, temporary, compress_to_fp16=False)
+            for suffix in (".bin", ".xml"):
+                os.replace(temporary.with_suffix(suffix), target.with_suffix(suffix))
+
+
+def _int8(graph: object, calibration: Sequence[NDArray[np.float32]]) -> object:
+    """Quantize to int8 after training, with the ranges that real slices have."""
+    try:
+        import nncf
+    except ImportError:
+        raise MissingDependencyError(
+            "NNCF is not installed, which int8 needs", expected="the openvino extra", fix="run pip install nncf"
+        ) from None
+    slices = nncf.Dataset([image_3SS[None] for image_3SS in calibration])
+    return nncf.quantize(
+        graph,
+        slices,
+        model_type=nncf.ModelType.TRANSFORMER,
+        preset=nncf.QuantizationPreset.MIXED,
+        subset_size=len(calibration),
+    )
