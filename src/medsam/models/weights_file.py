@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from medsam.errors import CheckpointError, OutputError
+from medsam.models.manifest import Manifest
 
 Kind = Literal["safetensors", "zip", "pickle"]
 
@@ -34,6 +35,30 @@ class Header:
 def sidecar(path: Path) -> Path:
     """Where the manifest of a file that has no room for it lies: NAME.manifest.json beside it."""
     return path.with_name(path.name + ".manifest.json")
+
+
+def read_sidecar(path: Path) -> Manifest:
+    """The manifest beside a file.
+
+    Raises:
+        CheckpointError: none there, or it cannot be read.
+    """
+    try:
+        return Manifest.from_json(sidecar(path).read_text("utf-8"))
+    except OSError:
+        raise CheckpointError(
+            f"{path} has no manifest beside it",
+            expected=str(sidecar(path)),
+            fix="export it again with this package, which writes both",
+        ) from None
+    except UnicodeDecodeError:
+        raise CheckpointError(f"{sidecar(path)} is no text", expected="a manifest", fix="write it again") from None
+
+
+def write_sidecar(path: Path, manifest: Manifest) -> None:
+    """Put a manifest beside a file."""
+    with replacing(sidecar(path)) as temporary:
+        temporary.write_text(manifest.to_json() + "\n", "utf-8")
 
 
 def digest(path: Path, algorithm: Literal["sha256", "md5"] = "sha256") -> str:

@@ -1,0 +1,292 @@
+"""Load and save weights: every layout MedSAM and SAM are passed around in, never running code a file brings along."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from medsam.errors import CheckpointError, MedsamError, OutputError
+from medsam.models.layouts import Layout, architecture_of, check_names, unwrap
+from medsam.models.layouts_hub import from_hub, hub_config, hub_processor, manifest_of_processor, to_hub
+from medsam.models.manifest import Architecture, Manifest
+from medsam.models.medsam import MedSAM, build
+from medsam.models.published import PUBLISHED, published_by_hash
+from medsam.models.safe_load import load_pickle, load_safetensors, weights_of
+from medsam.models.weights_file import (
+    MANIFEST_KEY,
+    digest,
+    kind_of,
+    read_header,
+    read_sidecar,
+    replacing,
+    sidecar,
+    write_sidecar,
+)
+
+SaveLayout = Literal["safetensors", "flat", "hf"]
+_SUFFIXES = {"safetensors": (".safetensors",), "flat": (".pth", ".pt"), "hf": ("",)}
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a weights file is.
+
+    Args:
+        path: As given, a file or a folder.
+        layout: How its tensors are wrapped and named.
+        architecture: Its image encoder.
+        tensors: How many.
+        size: Bytes of the weights file.
+        sha256: Of the weights file.
+        manifest: What loading it would bind to it; None where that cannot be told.
+        problem: Why not.
+    """
+
+    path: Path
+    layout: Layout
+    architecture: Architecture
+    tensors: int
+    size: int
+    sha256: str
+    manifest: Manifest | None
+    problem: MedsamError | None = None
+
+    def manifest_or_raise(self) -> Manifest:
+        """The manifest, or the error that says why there is none and what to do."""
+        if self.manifest is None:
+            raise self.problem or _ask(self.path, self.architecture)
+        return self.manifest
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """A weights file with its tensors under flat names, not yet held to a network."""
+
+    path: Path
+    weights: Path
+    layout: Layout
+    architecture: Architecture
+    tensors: dict[str, Tensor]
+    told: Manifest | None
+
+
+def load_checkpoint(path: str | Path, manifest: Manifest | None = None) -> tuple[MedSAM, Manifest]:
+    """Load weights of any layout into a network, strictly.
+
+    Args:
+        path: .pth, .pt, .bin, .ckpt or .safetensors file, or a folder of transformers' SamModel.
+        manifest: What to bind to it; without it the one it carries, has beside it, or is known by.
+
+    Returns:
+        The network in evaluation mode on the CPU, and its manifest with the file's sha256.
+
+    Raises:
+        CheckpointError: unreadable, unsafe, another file than the manifest's, missing or surplus tensors, weights that
+            are not finite, or pre-processing that cannot be told.
+    """
+    opened = _open(Path(path))
+    sha256 = digest(opened.weights)
+    bound = _bind(opened, sha256) if manifest is None else _hold(opened, sha256, manifest)
+    network = build(opened.architecture, initialise=False)
+    wanted = network.state_dict()
+    check_names(opened.tensors, wanted, path)
+    _check_finite(opened)
+    network.load_state_dict(opened.tensors, strict=True)
+    return network, bound
+
+
+def inspect_checkpoint(path: str | Path) -> Inspection:
+    """Tell what a weights file is, without building a network.
+
+    Raises:
+        CheckpointError: it is no weights file of a SAM-like model.
+    """
+    opened = _open(Path(path))
+    sha256 = digest(opened.weights)
+    manifest, problem = None, None
+    try:
+        manifest = _bind(opened, sha256)
+    except CheckpointError as error:
+        problem = error
+    return Inspection(
+        opened.path,
+        opened.layout,
+        opened.architecture,
+        len(opened.tensors),
+        opened.weights.stat().st_size,
+        sha256,
+        manifest,
+        problem,
+    )
+
+
+def save_checkpoint(
+    model: MedSAM, manifest: Manifest, path: str | Path, layout: SaveLayout = "safetensors"
+) -> Manifest:
+    """Write a network's weights, whole or not at all.
+
+    Args:
+        model: The network.
+        manifest: Rides along: in the safetensors header, or beside a .pth as NAME.manifest.json.
+        path: NAME.safetensors, NAME.pth, or for "hf" a folder that is new or empty.
+        layout: "safetensors"; "flat" as SAM's and MedSAM's release; "hf" for SamModel.from_pretrained.
+
+    Returns:
+        The manifest with the sha256 of what was written.
+
+    Raises:
+        OutputError: a suffix of another layout, no room, or a network the layout has no names for.
+    """
+    target = Path(path)
+    _check_target(target, layout, manifest)
+    tensors = {name: _plain(tensor) for name, tensor in model.state_dict().items()}
+    unhashed = replace(manifest, sha256=None)
+    if layout == "hf":
+        return _save_hub(tensors, unhashed, target)
+    with replacing(target) as temporary:
+        if layout == "safetensors":
+            _save_safetensors(tensors, unhashed, temporary)
+        else:
+            torch.save(tensors, temporary)
+        written = replace(manifest, sha256=digest(temporary))
+    if layout == "flat":
+        write_sidecar(target, written)
+    return written
+
+
+def _open(path: Path) -> _Opened:
+    weights = weights_of(path)
+    told: Manifest | None = None
+    if kind_of(weights) == "safetensors":
+        header = read_header(weights)
+        told = Manifest.from_json(header.metadata[MANIFEST_KEY]) if MANIFEST_KEY in header.metadata else None
+        tensors, layout = unwrap(load_safetensors(weights), path)
+        layout = "safetensors" if layout == "flat" else layout
+    else:
+        tensors, layout = unwrap(load_pickle(weights), path)
+    architecture = architecture_of(tensors, path)
+    if layout == "hub":
+        with torch.device("meta"):
+            names = list(build(architecture, initialise=False).state_dict())
+        tensors = from_hub(tensors, names, path)
+    if told is None and path.is_dir():
+        told = _processor_of(path, architecture)
+    return _Opened(path, weights, layout, architecture, tensors, told)
+
+
+def _bind(opened: _Opened, sha256: str) -> Manifest:
+    """The manifest a file carries, has beside it, or is known by; never a guess."""
+    if sidecar(opened.path).is_file():
+        return _hold(opened, sha256, read_sidecar(opened.path))
+    known = published_by_hash(sha256)
+    if known is not None:
+        return known.manifest
+    if opened.told is not None:
+        return _hold(opened, sha256, opened.told)
+    like = {"tiny_vit": "lite-medsam"}.get(opened.architecture)
+    if like is None and opened.layout == "training":
+        like = "medsam-vit-b"
+    if like is None:
+        raise _ask(opened.path, opened.architecture)
+    pattern = next(entry.manifest for entry in PUBLISHED if entry.name == like)
+    return replace(pattern, name=opened.path.stem, architecture=opened.architecture, sha256=sha256, licence=None)
+
+
+def _ask(path: Path, architecture: Architecture) -> CheckpointError:
+    return CheckpointError(
+        f"{path} has the names of SAM and of MedSAM ({architecture}), and they want different pre-processing",
+        expected="a published file, or weights with a manifest",
+        fix=f"say which with medsam models import {path} --name NAME --like medsam-vit-b (or --like sam-vit-b)",
+    )
+
+
+def _hold(opened: _Opened, sha256: str, manifest: Manifest) -> Manifest:
+    """Hold a file to a manifest."""
+    if manifest.sha256 is not None and manifest.sha256 != sha256:
+        raise CheckpointError(
+            f"{opened.weights} has sha256 {sha256}",
+            expected=f"{manifest.sha256}, as the manifest of {manifest.name} says",
+            fix="get the file again; if you changed it on purpose, import it under a name of its own",
+        )
+    if manifest.architecture != opened.architecture:
+        raise CheckpointError(
+            f"{opened.path} holds a {opened.architecture}",
+            expected=f"a {manifest.architecture}, as the manifest of {manifest.name} says",
+            fix="give the manifest of these weights",
+        )
+    return replace(manifest, sha256=sha256)
+
+
+def _processor_of(folder: Path, architecture: Architecture) -> Manifest | None:
+    try:
+        config = json.loads((folder / "preprocessor_config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    name = folder.resolve().name
+    return manifest_of_processor(config, architecture, name) if isinstance(config, Mapping) else None
+
+
+def _check_finite(opened: _Opened) -> None:
+    bad = [n for n, t in opened.tensors.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]
+    if bad:
+        raise CheckpointError(
+            f"{opened.path} has {len(bad)} tensors with NaN or infinite values ({', '.join(bad[:10])})",
+            expected="finite weights",
+            fix="take an earlier checkpoint of that training run",
+        )
+
+
+def _check_target(target: Path, layout: SaveLayout, manifest: Manifest) -> None:
+    if layout not in _SUFFIXES:
+        raise OutputError(f"layout {layout!r}", expected="safetensors, flat or hf", fix="choose one of them")
+    if layout == "hf" and manifest.architecture == "tiny_vit":
+        raise OutputError("the hf layout for LiteMedSAM", expected="a ViT", fix="save it as safetensors or flat")
+    if layout != "hf" and target.suffix not in _SUFFIXES[layout]:
+        raise OutputError(
+            f"{target.name} for layout {layout}", expected=f"a name in {_SUFFIXES[layout][0]}", fix="change the suffix"
+        )
+    if target.is_dir() and (layout != "hf" or any(target.iterdir())):
+        raise OutputError(f"{target} is a folder with files in it", expected="a new path", fix="choose another path")
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    plain = tensor.detach().to("cpu", torch.float32 if tensor.is_floating_point() else tensor.dtype)
+    return plain.clone(memory_format=torch.contiguous_format)
+
+
+def _save_safetensors(tensors: dict[str, Tensor], manifest: Manifest, path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file(tensors, path, metadata={"format": "pt", MANIFEST_KEY: manifest.to_json()})
+
+
+def _save_hub(tensors: dict[str, Tensor], manifest: Manifest, target: Path) -> Manifest:
+    with replacing(target) as folder:
+        folder.mkdir()
+        _save_safetensors({to_hub(name): t for name, t in tensors.items()}, manifest, folder / "model.safetensors")
+        written = replace(manifest, sha256=digest(folder / "model.safetensors"))
+        (folder / "config.json").write_text(json.dumps(hub_config(manifest.architecture), indent=2) + "\n", "utf-8")
+        processor = hub_processor(manifest)
+        if processor is not None:
+            (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=2) + "\n", "utf-8")
+        (folder / "README.md").write_text(_card(manifest, with_processor=processor is not None), "utf-8")
+    return written
+
+
+def _card(manifest: Manifest, *, with_processor: bool) -> str:
+    """A model card that says how the input must be made, above all where SamProcessor cannot make it."""
+    how = (
+        "`SamProcessor` makes the right input."
+        if with_processor
+        else "There is no preprocessor_config.json on purpose: `SamProcessor` cannot make this input. "
+        f"Resize to {manifest.frame_size} x {manifest.frame_size} ({manifest.fit}, {manifest.interpolation}), "
+        f"scale by {manifest.scaling}, and give it as `pixel_values`."
+    )
+    licence = f"license: {manifest.licence.lower()}\n" if manifest.licence else ""
+    return f"---\n{licence}library_name: transformers\n---\n\n# {manifest.name}\n\n{how}\n\n`{manifest.to_json()}`\n"

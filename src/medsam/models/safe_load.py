@@ -1,0 +1,107 @@
+"""Tensors out of a file, without running anything the file brings along."""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import re
+import struct
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medsam.errors import CheckpointError
+from medsam.models.weights_file import WANTED, kind_of
+
+_HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+def weights_of(path: Path) -> Path:
+    """The one weights file of a SamModel folder; a file is its own.
+
+    Raises:
+        CheckpointError: a folder without one.
+    """
+    if not path.is_dir():
+        return path
+    weights = next((path / name for name in _HUB_FILES if (path / name).is_file()), None)
+    if weights is None:
+        what = "weights in several shards" if list(path.glob("*.index.json")) else f"neither {' nor '.join(_HUB_FILES)}"
+        raise CheckpointError(
+            f"the folder {path} holds {what}", expected=WANTED, fix="save it with save_pretrained in one file"
+        )
+    return weights
+
+
+def load_safetensors(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a safetensors file.
+
+    Raises:
+        CheckpointError: damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (SafetensorError, ValueError, KeyError, AttributeError) as error:
+        raise _damaged(path, error) from None
+    return tensors
+
+
+def load_pickle(path: Path) -> object:
+    """torch.load that can only make tensors and plain values, whatever the file asks for.
+
+    Raises:
+        CheckpointError: it asks for more, or is damaged.
+    """
+    scalar = cast(Callable[..., object], np.float64(0).__reduce__()[0])
+    harmless: list[Callable[..., object] | tuple[Callable[..., object], str]] = [
+        argparse.Namespace,  # the options of a training run
+        np.dtype,
+        *{type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "?")},
+        (scalar, "numpy.core.multiarray.scalar"),
+        (scalar, "numpy._core.multiarray.scalar"),
+    ]
+    try:
+        with torch.serialization.safe_globals(harmless), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=kind_of(path) == "zip")
+    except pickle.UnpicklingError as error:
+        text = " ".join(str(error).split())
+        asked = re.search(r"(?:GLOBAL|global:?|class) ([\w.]+\.\w+)", text)
+        if asked:
+            raise CheckpointError(
+                f"{path} wants to run code ({asked[1]})",
+                expected="tensors and plain values only",
+                fix="do not open it otherwise; get the weights as safetensors from someone you trust",
+            ) from None
+        raise _damaged(path, error) from None
+    except (
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        AssertionError,
+        OverflowError,
+        MemoryError,
+        RecursionError,
+        struct.error,
+        OSError,
+    ) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: BaseException) -> CheckpointError:
+    lines = str(error).splitlines() or [type(error).__name__]
+    return CheckpointError(
+        f"{path} is damaged or no weights file ({lines[0][:160]})", expected=WANTED, fix="download or copy it again"
+    )
