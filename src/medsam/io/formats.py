@@ -69,8 +69,8 @@ def _row(name: str, suffixes: str, module: str, can: str) -> Format:
 FORMATS = (
     _row("nifti", ".nii .nii.gz", "nifti", "read_image read_mask write_mask"),
     _row("seg.nrrd", ".seg.nrrd", "segnrrd", "read_mask write_mask"),
-    _row("nrrd", ".nrrd .nhdr", "itk", "read_image read_mask write_mask"),
-    _row("metaimage", ".mha .mhd", "itk", "read_image read_mask write_mask"),
+    _row("nrrd", ".nrrd .nhdr", "nrrd", "read_image read_mask write_mask"),
+    _row("metaimage", ".mha .mhd", "metaimage", "read_image read_mask write_mask"),
     _row("npz", ".npz", "npz", "read_image read_mask write_mask"),
     _row("png", ".png", "raster", "read_image read_mask write_mask"),
     _row("jpeg", ".jpg .jpeg", "raster", "read_image"),

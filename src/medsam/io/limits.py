@@ -183,6 +183,14 @@ def decoded(data: bytes, size: int, path: Path, encoding: Encoding) -> NDArray[n
     return np.frombuffer(out, dtype=np.uint8)
 
 
+def unfolded_head(data: bytes, count: int) -> bytes:
+    """The first bytes, `count` at most, of what the start of a gzip file unfolds to; nothing where it is damaged."""
+    try:
+        return zlib.decompressobj(31).decompress(data, count)
+    except zlib.error:
+        return b""
+
+
 def gzipped(data: bytes) -> bytes:
     """Compress pixels of a mask fast; the same pixels give the same bytes."""
     import imagecodecs

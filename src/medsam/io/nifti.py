@@ -13,14 +13,15 @@ from medsam.imaging.image import Affine, Grid, Image, Mask
 from medsam.io.atomic import replacing
 from medsam.io.formats import ReadOptions, WriteOptions
 from medsam.io.labels import labels_of, smallest
-from medsam.io.limits import Encoding, content, decoded, gzipped, head, other_content, refuse_oversized
+from medsam.io.limits import Encoding, content, decoded, gzipped, head, other_content, refuse_oversized, unfolded_head
+from medsam.io.volumes import one_volume
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
 
 TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 TO_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # xyzt_units: unknown, metre, mm, micrometre
-RGB_VECTOR = 2003  # NIFTI_INTENT_RGB_VECTOR
+VECTORS = (1007, 2003)  # NIFTI_INTENT_VECTOR, as ITK writes RGB, and NIFTI_INTENT_RGB_VECTOR
 CONFLICT_MM = 1.0  # quaternions in float32 are good to about 0.1 mm over a body
 
 
@@ -96,7 +97,7 @@ def _header(path: Path, encoding: Encoding) -> Nifti1Header:
     start = head(path, 4096)
     if encoding == "gzip" and not start.startswith(b"\x1f\x8b"):
         raise other_content(path, start, expected)
-    first = bytes(decoded(start, 540, path, "gzip")) if encoding == "gzip" else start[:540]
+    first = unfolded_head(start, 540) if encoding == "gzip" else start[:540]
     kinds = {b"n+1\0": (Nifti1Header, first[344:348]), b"n+2\0": (Nifti2Header, first[4:8])}
     for magic, (kind, found) in kinds.items():
         if found == magic:
@@ -149,25 +150,11 @@ def _three_axes(stored: np.ndarray, header: Nifti1Header, options: ReadOptions, 
     """(..., t, k, j, i[, channel]) to (k, j, i[, 3]): one volume, alpha dropped."""
     count = int(header["dim"][0])
     sizes, channels = stored.shape[:count], stored.shape[count:]
-    if count == 5 and sizes[:2] == (3, 1) and int(header["intent_code"]) == RGB_VECTOR and not channels:
+    if count == 5 and sizes[:2] == (3, 1) and int(header["intent_code"]) in VECTORS and stored.dtype == np.uint8:
         return np.ascontiguousarray(np.moveaxis(stored[:, 0], 0, -1))
     inner = (1,) * max(0, 3 - count) + sizes[-3:]
-    volumes = stored.reshape(-1, *inner, *channels)
-    if options.volume is None and len(volumes) > 1:
-        raise InputFileError(
-            f"{path} holds {len(volumes)} volumes",
-            expected="one",
-            fix=f"choose one with volume=0 to {len(volumes) - 1}, or split the file",
-        )
-    index = options.volume or 0
-    if not 0 <= index < len(volumes):
-        raise InputFileError(
-            f"volume is {index} but {path} holds {len(volumes)}",
-            expected=f"0 to {len(volumes) - 1}",
-            fix="choose one that is there",
-        )
-    chosen: np.ndarray = volumes[index]
-    return chosen[..., :3] if channels else chosen
+    volume = one_volume(stored.reshape(-1, *inner, *channels), options.volume, path)
+    return volume[..., :3] if channels else volume
 
 
 def _scaled(stored: np.ndarray, header: Nifti1Header, path: Path) -> np.ndarray:
