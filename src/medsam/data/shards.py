@@ -96,10 +96,18 @@ def _add_pairs(card: Card, shard: str, result: CaseResult, arrays: _Arrays, rows
     file, case, group = public_names(card, result.case)
     spacing = result.spacing_mm or (None, None, None)
     of_case: dict[str, object] = {
-        "dataset": card.name, "version": card.version, "file": file, "case": case, "group": group,
-        "modality": card.modality.value, "slices": result.depth, "spacing_z_mm": spacing[0], "spacing_y_mm": spacing[1], "spacing_x_mm": spacing[2],
-        "licence": card.licence, "suspect_text": result.suspect_text, "shard": shard,
-    }  # fmt: skip
+        "dataset": card.name,
+        "version": card.version,
+        "file": file,
+        "case": case,
+        "group": group,
+        "modality": card.modality.value,
+        "slices": result.depth,
+        "licence": card.licence,
+        "suspect_text": result.suspect_text,
+        "shard": shard,
+        **dict(zip(("spacing_z_mm", "spacing_y_mm", "spacing_x_mm"), spacing, strict=True)),
+    }
     for picture in result.slices:
         rows += [{**of_case, **row} for row in _rows_of_slice(card, case, picture, arrays)]
 

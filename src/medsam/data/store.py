@@ -1,0 +1,248 @@
+"""A store opened for reading: pairs by number, counts, and a check that everything is what the catalogue says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from medsam.data.catalogue import PAIRS, read_table
+from medsam.data.curate import Settings, load_settings
+from medsam.data.shards import ARRAYS, mask_sha256
+from medsam.errors import DataError, MedsamError
+
+OPEN_ARRAYS = 512  # zarr arrays held open at once; a training run touches all of them in random order
+_PLACES = ("shard", "image_array", "image_index", "mask_array", "mask_index", "mask_value", "height", "width")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the picture and the mask of a pair lie in the store."""
+
+    shard: str
+    image_array: str
+    image_index: int
+    mask_array: str
+    mask_index: int
+    mask_value: int
+    height: int
+    width: int
+
+
+class Store:
+    """Random access to the pairs of a store; safe to pickle to loader processes, which open files anew."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Open the folder of a store.
+
+        Raises:
+            DataError: not a store, of another format, or without a catalogue.
+        """
+        self.path = Path(path)
+        self.settings: Settings = load_settings(self.path)
+        self.catalogue: pa.Table = read_table(self.path / "catalogue.parquet")
+        self._columns = {name: self.catalogue[name].combine_chunks() for name in _PLACES}
+        self._array = lru_cache(maxsize=OPEN_ARRAYS)(self._open)
+
+    def __len__(self) -> int:
+        """How many pairs."""
+        return int(self.catalogue.num_rows)
+
+    def __getstate__(self) -> dict[str, object]:
+        """The path is enough."""
+        return {"path": self.path}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Open again in the other process."""
+        Store.__init__(self, state["path"])
+
+    def rows(self, **equal: str) -> NDArray[np.int64]:
+        """Numbers of the pairs whose columns have these values, as rows(split="train", modality="CT").
+
+        Raises:
+            DataError: no such column.
+        """
+        chosen = np.ones(len(self), dtype=bool)
+        for name, value in equal.items():
+            if name not in self.catalogue.column_names:
+                raise DataError(
+                    f"the catalogue has no column {name!r}",
+                    expected=f"one of {', '.join(self.catalogue.column_names)}",
+                    fix="correct the name",
+                )
+            chosen &= np.array(self.catalogue[name].to_pylist(), dtype=object) == value
+        return np.flatnonzero(chosen)
+
+    def place(self, number: int) -> Place:
+        """Where pair `number` lies."""
+        if not 0 <= number < len(self):
+            raise DataError(
+                f"pair {number} of a store of {len(self)}", expected=f"0 to {len(self) - 1}", fix="correct the number"
+            )
+        return Place(*(self._columns[name][number].as_py() for name in _PLACES))
+
+    def pair(self, number: int) -> tuple[np.ndarray, NDArray[np.bool_]]:
+        """Picture and mask of a pair.
+
+        Returns:
+            (H, W, 1 or 3) uint8 (uint16 in a 16-bit store) at native resolution, and (H, W) bool.
+        """
+        place = self.place(number)
+        return self.picture(place), self.layer(place) == place.mask_value
+
+    def slice_rgb(self, number: int) -> NDArray[np.uint8]:
+        """The picture as predictors and training take it: (H, W, 3) uint8."""
+        pixels = self.picture(self.place(number))
+        eight_bit = pixels if pixels.dtype == np.uint8 else ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        return np.ascontiguousarray(np.broadcast_to(eight_bit, (*eight_bit.shape[:2], 3)))
+
+    def picture(self, place: Place) -> np.ndarray:
+        """(H, W, C) pixels."""
+        return self._read(place.shard, place.image_array, place.image_index)[: place.height, : place.width]
+
+    def picture_sha256(self, place: Place) -> str:
+        """What the catalogue has as image_sha256."""
+        return hashlib.sha256(np.ascontiguousarray(self.picture(place)).tobytes()).hexdigest()
+
+    def layer(self, place: Place) -> np.ndarray:
+        """(H, W) object numbers of a mask layer."""
+        return self._read(place.shard, place.mask_array, place.mask_index)[: place.height, : place.width]
+
+    def _read(self, shard: str, array: str, index: int) -> np.ndarray:
+        try:
+            return np.asarray(self._array(shard, array)[index])
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise DataError(
+                f"slice {index} of {shard}/{array} cannot be read ({type(error).__name__})",
+                expected="a whole store",
+                fix="run medsam store check, then medsam curate again",
+            ) from None
+
+    def _open(self, shard: str, array: str) -> Any:  # noqa: ANN401 - a zarr.Array, which has no stubs
+        import zarr
+
+        return zarr.open_array(self.path / "shards" / shard / ARRAYS / array, mode="r")
+
+
+@dataclass(frozen=True)
+class Info:
+    """Counts of a store: pairs by column, pictures, what was left out, and its size."""
+
+    pairs: int
+    images: int
+    groups: int
+    bytes: int
+    by: Mapping[str, Mapping[str, int]]
+    excluded: Mapping[str, int]
+    near_duplicates: int
+    suspect_text: Mapping[str, int]
+
+
+COUNTED = ("modality", "dataset", "target", "licence", "split")
+
+
+def info(store: Store) -> Info:
+    """Count a store."""
+    table = store.catalogue
+    by = {name: _counts(table[name]) for name in COUNTED}
+    report = json.loads((store.path / "report.json").read_text(encoding="utf-8"))
+    left_out: Counter[str] = Counter()
+    for counts in report["datasets"].values():
+        left_out.update(counts["excluded_pairs"])
+    columns = ["image_sha256", "dataset", "suspect_text", "modality"]
+    images = table.select(columns).group_by(columns).aggregate([]).to_pylist()
+    suspect = Counter(row["modality"] for row in images if row["suspect_text"])
+    size = sum(file.stat().st_size for file in store.path.rglob("*") if file.is_file())
+    groups = len(table["group"].unique())
+    return Info(
+        len(store),
+        len(images),
+        groups,
+        size,
+        by,
+        dict(sorted(left_out.items())),
+        report["near_duplicates"],
+        dict(suspect),
+    )
+
+
+def _counts(column: pa.ChunkedArray) -> dict[str, int]:
+    counted = Counter(column.to_pylist())
+    return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
+
+
+def check(store: Store, *, sample: int | None = None, seed: int = 0) -> list[str]:
+    """Everything that is wrong with a store; empty where it is whole.
+
+    Args:
+        store: The store.
+        sample: Read back only so many pairs, chosen at random; None reads all.
+        seed: Of that choice.
+    """
+    problems = [*_check_names(store), *_check_counts(store)]
+    numbers = list(range(len(store)))
+    if sample is not None and sample < len(numbers):
+        numbers = sorted(random.Random(seed).sample(numbers, sample))  # noqa: S311 - which pairs to look at
+    return problems + list(_check_pixels(store, numbers))
+
+
+def _check_names(store: Store) -> Iterator[str]:
+    table = store.catalogue
+    missing = [name for name in PAIRS.names if name not in table.column_names]
+    if missing:
+        yield f"the catalogue lacks the columns {', '.join(missing)}"
+    if len(table["sample_id"].unique()) != len(table):
+        yield "two pairs have the same sample_id"
+    homes: dict[str, str] = {}
+    for group, split in zip(table["group"].to_pylist(), table["split"].to_pylist(), strict=True):
+        if homes.setdefault(group, split) != split:
+            yield f"group {group} lies in two splits"
+            return
+
+
+def _check_counts(store: Store) -> Iterator[str]:
+    report = json.loads((store.path / "report.json").read_text(encoding="utf-8"))
+    listed: set[str] = set()
+    in_catalogue = Counter(store.catalogue["dataset"].to_pylist())
+    for path in sorted((store.path / "datasets").glob("*.json")):
+        entry = json.loads(path.read_text(encoding="utf-8"))
+        listed |= set(entry["shards"])
+        counts = report["datasets"].get(entry["name"], {}).get("summary")
+        if not entry["complete"]:
+            yield f"{entry['name']} is not complete; run medsam curate again"
+        if counts is None or counts["pairs_kept"] + counts["pairs_excluded"] != counts["pairs_read"]:
+            yield f"{entry['name']}: kept + excluded is not what was read"
+        elif in_catalogue[entry["name"]] != counts["pairs_kept"]:
+            found = in_catalogue[entry["name"]]
+            yield f"{entry["name"]}: the catalogue has {found} pairs, its shards {counts["pairs_kept"]}"
+    present = {folder.name for folder in (store.path / "shards").iterdir() if not folder.name.startswith(".")}
+    yield from (f"shard {name} is missing" for name in sorted(listed - present))
+    yield from (f"shard {name} belongs to no data set" for name in sorted(present - listed))
+
+
+def _check_pixels(store: Store, numbers: list[int]) -> Iterator[str]:
+    """Read pairs back and compare their hashes; what several pairs share is read once."""
+    names = ("sample_id", "image_sha256", "mask_sha256", "x0", "y0", "x1", "y1")
+    columns = [store.catalogue[name].combine_chunks() for name in names]
+    digest_of, layer_of = lru_cache(maxsize=4)(store.picture_sha256), lru_cache(maxsize=4)(store.layer)
+    for number in numbers:
+        place = store.place(number)
+        sample, image_hash, mask_hash, *box = (column[number].as_py() for column in columns)
+        try:
+            if digest_of(replace(place, mask_array="", mask_index=0, mask_value=0)) != image_hash:
+                yield f"pair {sample}: its picture has changed"
+            layer = layer_of(replace(place, image_array="", image_index=0, mask_value=0))
+            if mask_sha256(layer, place.mask_value, (box[0], box[1], box[2], box[3])) != mask_hash:
+                yield f"pair {sample}: its mask has changed"
+        except MedsamError as error:
+            yield f"pair {sample}: {error.got}"
