@@ -224,7 +224,8 @@ def _check_counts(store: Store) -> Iterator[str]:
             yield f"{entry['name']}: kept + excluded is not what was read"
         elif in_catalogue[entry["name"]] != counts["pairs_kept"]:
             found = in_catalogue[entry["name"]]
-            yield f"{entry["name"]}: the catalogue has {found} pairs, its shards {counts["pairs_kept"]}"
+            kept = counts["pairs_kept"]
+            yield f"{path.stem}: the catalogue has {found} pairs, its shards {kept}"
     present = {folder.name for folder in (store.path / "shards").iterdir() if not folder.name.startswith(".")}
     yield from (f"shard {name} is missing" for name in sorted(listed - present))
     yield from (f"shard {name} belongs to no data set" for name in sorted(present - listed))
