@@ -23,6 +23,7 @@ class Case:
         slice: The slice drawn on.
         boxes: x0 y0 x1 y1 in slice pixels, one per object.
         window: CT window.
+        plane: Plane drawn on, where it is not the file's first axis; its picture is turned head up.
     """
 
     name: str
@@ -32,16 +33,17 @@ class Case:
     boxes: tuple[Box, ...]
     slice: int = 0
     window: str | None = None
+    plane: str | None = None
 
 
 PYDICOM = "data/test_files"
 CASES = (
     Case("mr-abdomen", "pydicom", f"{PYDICOM}/examples_overlay.dcm", "MR", ((116, 186, 186, 252), (286, 194, 352, 252), (48, 78, 184, 198), (352, 116, 402, 242))),
     Case("ct-vertebra", "pydicom", f"{PYDICOM}/CT_small.dcm", "CT", ((39, 5, 82, 49), (71, 0, 112, 29)), window="bone"),
-    Case("us-heart", "pydicom", f"{PYDICOM}/examples_ybr_color.dcm", "ultrasound", ((96, 45, 196, 190),)),
-    Case("fundus-disc", "skimage", "data/retina.jpg", "fundus", ((195, 570, 325, 745),)),
+    Case("us-heart", "pydicom", f"{PYDICOM}/examples_ybr_color.dcm", "ultrasound", ((160, 55, 200, 135),)),
+    Case("fundus-disc", "skimage", "data/retina.jpg", "fundus", ((110, 550, 330, 760),)),
     Case("pathology-gland", "skimage", "data/ihc.png", "pathology", ((250, 300, 388, 506), (268, 0, 460, 302))),
-    Case("mr-brain", "nilearn", "datasets/data/mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz", "MR", ((64, 92, 88, 149), (88, 92, 113, 149)), slice=94),
+    Case("mr-brain", "nilearn", "datasets/data/mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz", "MR", ((54, 21, 96, 76), (88, 18, 130, 75)), slice=98, plane="sagittal"),
 )  # fmt: skip
 
 
@@ -94,7 +96,7 @@ def _run(case: Case, source: Path, predictor: object, output: Path) -> tuple[obj
     from PIL import Image as Picture
 
     from medsam.imaging.intensity import normalize
-    from medsam.imaging.overlay import overlay
+    from medsam.imaging.overlay import captioned, overlay
     from medsam.imaging.prompts import Prompt
     from medsam.inference.predictor import Predictor
     from medsam.inference.prompted import segment_prompts
@@ -103,13 +105,16 @@ def _run(case: Case, source: Path, predictor: object, output: Path) -> tuple[obj
 
     assert isinstance(predictor, Predictor)  # noqa: S101
     start = time.perf_counter()
-    image = normalize(read_image(source, modality=case.modality), window=case.window)
+    stored = normalize(read_image(source, modality=case.modality), window=case.window)
+    axis = stored.grid.axis_named(case.plane) if case.plane else 0
+    image = stored.moved_axis(axis)
     prompts = [Prompt(label=i, slice=case.slice, box=box) for i, box in enumerate(case.boxes, start=1)]
     result = segment_prompts(predictor, image, prompts)
     flat = image.grid.shape[0] == 1
     mask_path = output / f"{case.name}-mask{'.png' if flat else '.nii.gz'}"
-    write_mask(result.mask, mask_path)
-    picture = overlay(image.slice_rgb(case.slice), result.mask.labels[case.slice], boxes=case.boxes, side_px=480, caption=f"{case.name} ({case.modality})")
+    write_mask(result.mask.restored_axis(axis), mask_path)
+    picture = overlay(image.slice_rgb(case.slice), result.mask.labels[case.slice], boxes=case.boxes, side_px=480)
+    picture = captioned(picture[::-1] if case.plane else picture, f"{case.name} ({case.modality})")
     with replacing(output / f"{case.name}.png") as temporary:
         Picture.fromarray(picture).save(temporary, format="PNG")
     seconds = time.perf_counter() - start

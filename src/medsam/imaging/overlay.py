@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
-from PIL import ImageDraw
+from PIL import ImageDraw, ImageFont
 
 # Distinct on grey and on tissue; label i takes color (i - 1) modulo their number.
 PALETTE = (
@@ -62,9 +62,14 @@ def overlay(
     for x, y, inside in points:
         cx, cy, radius = (x + 0.5) * factor, (y + 0.5) * factor, max(3, max(size) // 120)
         draw.ellipse((cx - radius, cy - radius, cx + radius, cy + radius), fill=(0, 220, 0) if inside else (230, 0, 0), outline=(255, 255, 255))
-    if caption:
-        draw.text((7, 5), caption, fill=(0, 0, 0))
-        draw.text((6, 4), caption, fill=(255, 255, 255))
+    return captioned(np.asarray(canvas), caption) if caption else np.asarray(canvas)
+
+
+def captioned(picture_HW3: NDArray[np.uint8], caption: str) -> NDArray[np.uint8]:
+    """Write a line of text into the upper left corner of a picture, sized to it."""
+    canvas = Picture.fromarray(np.ascontiguousarray(picture_HW3))
+    font = ImageFont.load_default(max(12, max(canvas.size) // 32))
+    ImageDraw.Draw(canvas).text((6, 4), caption, fill=(255, 255, 255), font=font, stroke_width=2, stroke_fill=(0, 0, 0))
     return np.asarray(canvas)
 
 
