@@ -1,6 +1,6 @@
 """Between regions of pixels and polygons, exactly: tracing the pixels' own edges and filling by the even-odd rule.
 
-Corner coordinates: pixel (row r, column c) covers x in [c, c + 1] and y in [r, r + 1]; its centre is (c + 0.5, r + 0.5).
+Corner coordinates: pixel (row r, column c) covers x in [c, c + 1] and y in [r, r + 1]; its centre is half-way.
 Rings are (P, 2) float64 x y, closed without repeating the first point.
 Shape legend: H rows, W columns, P points.
 """
@@ -20,6 +20,7 @@ Ring = NDArray[np.float64]
 # Directions right, down, left, up: the step of a corner, and the pixel on an edge's right hand, both as (dy, dx).
 STEPS = np.array([(0, 1), (1, 0), (0, -1), (-1, 0)])
 INNER = np.array([(0, 0), (0, -1), (-1, -1), (-1, 0)])
+TOUCH_PX = 0.01  # rings that touch at a corner cross by twice the inset
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,10 +160,14 @@ def keyhole(polygon: Polygon) -> Ring:
         tip = int(np.lexsort((hole[:, 1], hole[:, 0]))[0])
         x, y = hole[tip]
         ends = np.roll(ring, -1, axis=0)
-        upright = (ring[:, 0] == ends[:, 0]) & (ring[:, 0] <= x)
-        upright &= (np.minimum(ring[:, 1], ends[:, 1]) <= y) & (y <= np.maximum(ring[:, 1], ends[:, 1]))
+        low, high = np.minimum(ring[:, 1], ends[:, 1]), np.maximum(ring[:, 1], ends[:, 1])
+        upright = (
+            (ring[:, 0] == ends[:, 0]) & (ring[:, 0] <= x + TOUCH_PX) & (low - TOUCH_PX <= y) & (y <= high + TOUCH_PX)
+        )
         edge = int(np.argmax(np.where(upright, ring[:, 0], -np.inf)))
-        gate = np.array([[ring[edge, 0], y]])
+        gate = np.array(
+            [[ring[edge, 0], min(max(y, low[edge]), high[edge])]]
+        )  # on the edge, so that nothing else moves
         around = np.roll(hole, -tip, axis=0)
         ring = np.concatenate([ring[: edge + 1], gate, around, around[:1], gate, ring[edge + 1 :]])
     return ring

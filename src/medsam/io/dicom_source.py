@@ -20,8 +20,8 @@ from medsam.io.placement import TOLERANCE_MM, affine_of, place
 
 # What all objects of a study repeat of patient and study; empty where the source lacks it.
 STUDY_KEYWORDS = (
-    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate", "StudyTime",
-    "ReferringPhysicianName",
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
+    "StudyTime", "ReferringPhysicianName",
 )  # fmt: skip
 
 

@@ -79,6 +79,8 @@ FORMATS = (
     _row("coco", ".json", "coco", "read_mask write_mask"),
     _row("dicom", ".dcm .dicom .zip", "dicom", "read_image"),
     _row("dicom-seg", ".dcm", "dicom_seg", "read_mask write_mask"),  # reads RTSTRUCT too
+    _row("geojson", ".geojson", "geojson", "read_mask write_mask"),
+    _row("stl", ".stl", "stl", "read_mask write_mask"),
     _row("rtstruct", "", "rtstruct", "read_mask write_mask"),  # written by name: RTSTRUCT is .dcm as well
 )
 

@@ -190,7 +190,12 @@ def _layers(header: Mapping[str, object], file: BinaryIO, path: Path) -> NDArray
     stored = file.read()
     packing: Encoding = "raw" if encoding == "raw" else "gzip"
     refuse_oversized(path, needed, len(stored), encoding=packing)
-    values = decoded(stored, needed, path, packing).view(dtype).reshape(sizes[::-1])
+    try:
+        values = decoded(stored, needed, path, packing).view(dtype).reshape(sizes[::-1])
+    except ValueError:
+        raise InputFileError(
+            f"{path} is damaged: its voxels are not {packing}", expected="a whole file", fix=RECOPY
+        ) from None
     return values[None] if len(sizes) == 3 else np.ascontiguousarray(np.moveaxis(values, -1, 0))
 
 
