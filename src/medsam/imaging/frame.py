@@ -51,7 +51,7 @@ class Frame:
         if self.fit == "squash":
             return self.size, self.size
         scale = self.size / max(self.height, self.width)
-        return int(self.height * scale + 0.5), int(self.width * scale + 0.5)
+        return max(1, int(self.height * scale + 0.5)), max(1, int(self.width * scale + 0.5))
 
     @property
     def scale_xy(self) -> tuple[float, float]:
