@@ -28,7 +28,8 @@ class Grid:
         shape: (D, H, W), each at least 1.
         spacing_mm: (z, y, x) distance between voxel centres in mm; None where the file does not say (a PNG).
         affine: (4, 4), maps (z, y, x, 1) array indices to LPS mm. Columns may be oblique or sheared, not degenerate.
-            Left out, it is diag(spacing_mm). With spacing_mm left out, the spacing is the length of its columns.
+            Left out, slices are axial: z to superior, y to posterior, x to the left. With spacing_mm left out, the
+            spacing is the length of its columns.
 
     Raises:
         GeometryError: a size below 1, a spacing that is not positive, a degenerate affine, or the two disagree.
@@ -57,7 +58,10 @@ class Grid:
 
     def _checked_affine(self, spacing: tuple[float, ...] | None) -> Affine:
         if self.affine is None:
-            return np.diag([*(spacing or (1.0, 1.0, 1.0)), 1.0])
+            upright = np.zeros((4, 4))
+            upright[2, 0], upright[1, 1], upright[0, 2] = spacing or (1.0, 1.0, 1.0)
+            upright[3, 3] = 1.0
+            return upright
         affine = np.array(self.affine, dtype=np.float64)
         if affine.shape != (4, 4) or not np.isfinite(affine).all() or not np.allclose(affine[3], (0, 0, 0, 1)):
             raise GeometryError(f"affine is {affine.tolist()}", expected="a finite (4, 4) ending in 0 0 0 1", fix="check the file's geometry")
