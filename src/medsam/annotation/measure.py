@@ -1,0 +1,116 @@
+"""Size of the objects of a mask: volume, longest diameter in a plane and the perpendicular one (RECIST)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from medsam.annotation.axes import Axes, axes_of
+from medsam.errors import GeometryError, PromptError
+from medsam.imaging.image import Mask
+
+EVERY_NEIGHBOUR = np.ones((3, 3, 3), dtype=bool)  # 26 in 3D, 8 in a slice
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One object measured.
+
+    Args:
+        label: Its id.
+        name: Of the label, where the mask has one.
+        component: Number of the connected part, 0 where the label was measured whole.
+        voxels: How many.
+        volume_mm3: Of these voxels; a single slice counts with the slice distance the file gives.
+        volume_ml: The same.
+        long_axis_mm: Longest diameter in any slice of the plane, between outer corners of pixels.
+        short_axis_mm: Longest diameter perpendicular to it on that slice.
+        slice: Index of that slice.
+        long_axis_xy: Its ends in slice pixels.
+        short_axis_xy: The other's ends.
+    """
+
+    label: int
+    name: str | None
+    component: int
+    voxels: int
+    volume_mm3: float
+    volume_ml: float
+    long_axis_mm: float
+    short_axis_mm: float
+    slice: int
+    long_axis_xy: tuple[tuple[float, float], tuple[float, float]]
+    short_axis_xy: tuple[tuple[float, float], tuple[float, float]]
+
+
+def measure(mask: Mask, *, components: bool = False, plane: str = "axial", min_voxels: int = 1) -> list[Measurement]:
+    """Measure every label of a mask, or every connected part of every label.
+
+    Args:
+        mask: With known spacing.
+        components: One row for each connected part (voxels that touch by a face, edge or corner), largest first.
+        plane: Of the diameters: axial, coronal or sagittal; a single slice is measured as it is.
+        min_voxels: Smaller objects are left out.
+
+    Raises:
+        GeometryError: the mask has no spacing.
+        PromptError: the mask is empty.
+    """
+    if mask.grid.spacing_mm is None:
+        raise GeometryError("a mask without spacing", expected="mm per voxel", fix="pass --spacing z,y,x, or use NIfTI")
+    if not mask.ids:
+        raise PromptError("the mask is empty", expected="a label", fix="check that this is the right mask")
+    assert mask.grid.affine is not None  # noqa: S101 - always set
+    voxel_mm3 = float(abs(np.linalg.det(mask.grid.affine[:3, :3])))
+    flat = mask.grid.shape[0] == 1
+    sliced = mask if flat else mask.moved_axis(mask.grid.axis_named(plane))
+    spacing = sliced.grid.spacing_mm
+    assert spacing is not None  # noqa: S101 - moved_axis keeps it
+    rows = []
+    for label in mask.ids:
+        for component, (corner, part) in enumerate(_parts(sliced.labels == label, split=components), start=1):
+            voxels = int(np.count_nonzero(part))
+            if voxels < min_voxels:
+                continue
+            index, axes = _largest(part, (spacing[1], spacing[2]))
+            rows.append(
+                Measurement(
+                    label=label, name=mask.names.get(label), component=component if components else 0, voxels=voxels,
+                    volume_mm3=voxels * voxel_mm3, volume_ml=voxels * voxel_mm3 / 1000, long_axis_mm=axes.long,
+                    short_axis_mm=axes.short, slice=index + corner[0], long_axis_xy=_moved(axes.long_xy, corner),
+                    short_axis_xy=_moved(axes.short_xy, corner),
+                )
+            )  # fmt: skip
+    return rows
+
+
+def _parts(mask: NDArray[np.bool_], *, split: bool) -> list[tuple[tuple[int, int, int], NDArray[np.bool_]]]:
+    """First corner and cropped mask of the whole, or of every connected part, largest first."""
+    numbers, count = ndimage.label(mask, structure=EVERY_NEIGHBOUR) if split else (mask.astype(np.uint8), 1)
+    parts = []
+    for number, where in enumerate(ndimage.find_objects(numbers, max_label=count), start=1):
+        corner = (where[0].start, where[1].start, where[2].start)
+        parts.append((corner, numbers[where] == number))
+    return sorted(parts, key=lambda part: -int(np.count_nonzero(part[1])))
+
+
+def _largest(part: NDArray[np.bool_], spacing_yx: tuple[float, float]) -> tuple[int, Axes]:
+    """The slice with the longest diameter, and its axes; the first of equals."""
+    best: tuple[int, Axes] | None = None
+    for index, plane in enumerate(part):
+        if plane.any():
+            axes = axes_of(plane, spacing_yx, corners=True)
+            if best is None or axes.long > best[1].long + 1e-9:
+                best = (index, axes)
+    assert best is not None  # noqa: S101 - a part has a voxel
+    return best
+
+
+def _moved(
+    ends: tuple[tuple[float, float], tuple[float, float]], corner: tuple[int, int, int]
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    (x0, y0), (x1, y1) = ends
+    return (x0 + corner[2], y0 + corner[1]), (x1 + corner[2], y1 + corner[1])

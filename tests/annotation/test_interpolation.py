@@ -1,0 +1,121 @@
+"""Boxes between marked slices, by hand; the released way against a straight reading of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.interpolate import interp1d
+from scipy.ndimage import distance_transform_edt
+
+from medsam.annotation.interpolation import Interpolation, boxes_from_markers
+from medsam.annotation.markers import Marker
+from medsam.errors import PromptError
+from medsam.imaging.image import Grid
+
+GRID = Grid((20, 100, 120), spacing_mm=(5, 1, 1))
+
+
+def marker(label, index, x0, y0, x1, y1):
+    return Marker(label, index, ((x0, y0), (x1, y1)))
+
+
+def test_sides_move_linearly():
+    boxes = boxes_from_markers([marker(1, 2, 10, 20, 30, 40), marker(1, 6, 50, 20, 70, 60)], GRID, Interpolation())
+    assert list(boxes[1]) == [2, 3, 4, 5, 6]
+    assert boxes[1][3] == (20, 20, 40, 45)
+    assert boxes[1][4] == (30, 20, 50, 50)
+
+
+def test_objects_are_interpolated_apart_and_one_slice_is_enough():
+    boxes = boxes_from_markers(
+        [marker(3, 1, 10, 10, 20, 20), marker(7, 4, 5, 5, 9, 9), marker(3, 3, 10, 10, 20, 20)], GRID, Interpolation()
+    )
+    assert {label: list(own) for label, own in boxes.items()} == {3: [1, 2, 3], 7: [4]}
+
+
+def test_gaps_wider_than_allowed_stay_open():
+    drawn = [marker(1, k, 10, 10, 20, 20) for k in (1, 3, 12, 13)]
+    assert list(boxes_from_markers(drawn, GRID, Interpolation(max_gap=5))[1]) == [1, 2, 3, 12, 13]
+    assert list(boxes_from_markers(drawn, GRID, Interpolation())[1]) == list(range(1, 14))
+
+
+def test_margin_is_cut_at_the_edge_and_flat_lines_get_a_pixel():
+    boxes = boxes_from_markers([marker(1, 0, 2, 50, 110, 50)], GRID, Interpolation(margin_px=5))
+    assert boxes[1][0] == (0, 45, 115, 55)
+    assert boxes_from_markers([marker(1, 0, 2, 50, 110, 50)], GRID, Interpolation())[1][0] == (2, 49.5, 110, 50.5)
+    assert boxes_from_markers([marker(1, 0, 0, 0, 0, 0)], GRID, Interpolation())[1][0] == (0, 0, 1, 1)
+
+
+def released(marked, shape, shift=5):
+    """What the released scripts do, read straight: rectangles, distance maps, boxes."""
+    depth, height, width = shape
+    volume = np.zeros(shape, bool)
+    for k, (x0, y0, x1, y1) in marked.items():
+        volume[k, max(0, y0 - shift) : min(height, y1 + shift), max(0, x0 - shift) : min(width, x1 + shift)] = True
+    slices = sorted(marked)
+    maps = [distance_transform_edt(~volume[k]) for k in slices]
+    blend = interp1d(slices, maps, axis=0)
+    out = {}
+    for first, last in zip(slices[:-1], slices[1:], strict=True):
+        for k in range(first, last + 1):
+            ys, xs = np.where(np.round(blend(k)).astype(int) <= 0)
+            if len(ys):
+                out[k] = (
+                    max(0, xs.min() - shift),
+                    max(0, ys.min() - shift),
+                    min(width, xs.max() + shift),
+                    min(height, ys.max() + shift),
+                )
+    return out
+
+
+@pytest.mark.parametrize("second", [(30, 30, 60, 50), (12, 20, 30, 38), (80, 70, 110, 95)])
+def test_legacy_equals_the_released_way(second):
+    marked = {3: (10, 20, 40, 40), 7: second, 12: (20, 20, 45, 45)}
+    drawn = [marker(1, k, *box) for k, box in marked.items()]
+    ours = boxes_from_markers(drawn, GRID, Interpolation("legacy"))[1]
+    assert ours == released(marked, GRID.shape)
+
+
+def test_legacy_shrinks_boxes_that_move_and_loses_those_that_do_not_overlap():
+    drawn = [marker(1, 0, 10, 10, 40, 40), marker(1, 4, 20, 20, 50, 50)]
+    how = Interpolation("legacy", margin_px=0)
+    legacy, linear = (boxes_from_markers(drawn, GRID, h)[1][2] for h in (how, Interpolation()))
+    assert linear == (15, 15, 45, 45)
+    assert legacy[2] - legacy[0] < 25
+    apart = [marker(1, 0, 0, 0, 10, 10), marker(1, 4, 50, 50, 70, 70)]
+    assert list(boxes_from_markers(apart, GRID, how)[1]) == [0, 4]
+
+
+def test_legacy_refuses_what_it_would_drop():
+    with pytest.raises(PromptError, match="object 2 is marked on slice 5 alone"):
+        boxes_from_markers(
+            [marker(1, 1, 1, 1, 9, 9), marker(1, 3, 1, 1, 9, 9), marker(2, 5, 1, 1, 9, 9)],
+            GRID,
+            Interpolation("legacy"),
+        )
+
+
+@pytest.mark.parametrize("bad", [{"method": "cubic"}, {"margin_px": -1}, {"margin_px": float("inf")}, {"max_gap": 0}])
+def test_settings_that_mean_nothing_are_refused(bad):
+    with pytest.raises(PromptError):
+        Interpolation(**bad)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 19), st.floats(0, 119), st.floats(0, 99), st.floats(0, 119), st.floats(0, 99)),
+        min_size=1,
+        max_size=5,
+    ),
+    st.floats(0, 20),
+)
+def test_every_box_lies_in_the_slice_and_is_a_pixel_wide(rows, margin):
+    boxes = boxes_from_markers([marker(1, *row) for row in rows], GRID, Interpolation(margin_px=margin))
+    for x0, y0, x1, y1 in boxes[1].values():
+        assert 0 <= x0 <= x1 - 1 + 1e-9 and x1 <= 120
+        assert 0 <= y0 <= y1 - 1 + 1e-9 and y1 <= 100
+    assert list(boxes[1]) == list(range(min(r[0] for r in rows), max(r[0] for r in rows) + 1))
