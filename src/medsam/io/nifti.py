@@ -84,7 +84,8 @@ def _read(path: Path, options: ReadOptions) -> tuple[np.ndarray, Grid]:
         if encoding == "gzip"
         else np.fromfile(path, np.uint8, declared)
     )
-    stored = data[offset:].view(dtype).reshape(shape[::-1])
+    channels = dtype.shape  # of RGB
+    stored = data[offset:].view(dtype.base).reshape(shape[::-1] + channels)
     return _scaled(_three_axes(stored, header, options, path), header, path), grid
 
 
@@ -120,7 +121,7 @@ def _dtype(header: Nifti1Header, path: Path) -> np.dtype[np.generic]:
 
     try:
         dtype = header.get_data_dtype()
-    except HeaderDataError:
+    except (HeaderDataError, KeyError):
         raise InputFileError(
             f"{path} has data type code {int(header['datatype'])}", expected="a NIfTI data type", fix="export it again"
         ) from None
