@@ -43,13 +43,26 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         yy, xx = np.mgrid[:512, :512]
-        picture = np.where((xx - 250) ** 2 + (yy - 240) ** 2 < 90**2, 180, 70) + np.random.default_rng(0).normal(0, 6, (512, 512))
+        picture = np.where((xx - 250) ** 2 + (yy - 240) ** 2 < 90**2, 180, 70) + np.random.default_rng(0).normal(
+            0, 6, (512, 512)
+        )
         Picture.fromarray(picture.clip(0, 255).astype(np.uint8)).save(folder / "disc.png")
-        segment = (MEDSAM, "segment", str(folder / "disc.png"), "--box", "155,145,345,335", "-o", str(folder / "mask.png"), "--overwrite")
+        segment = (
+            MEDSAM,
+            "segment",
+            str(folder / "disc.png"),
+            "--box",
+            "155,145,345,335",
+            "-o",
+            str(folder / "mask.png"),
+            "--overwrite",
+        )
         wall(*segment)  # warm: files in the page cache
         parts, wholes, helps = [], [], []
         for _ in range(REPEATS):
-            done = subprocess.run([sys.executable, "-c", ENCODE, str(folder / "disc.png")], check=True, capture_output=True, text=True)
+            done = subprocess.run(
+                [sys.executable, "-c", ENCODE, str(folder / "disc.png")], check=True, capture_output=True, text=True
+            )
             parts.append(json.loads(done.stdout))
             wholes.append(wall(*segment))
             helps.append(wall(MEDSAM, "--help"))

@@ -46,7 +46,9 @@ def test_links_resolve(page: Path) -> None:
     assert missing == []
 
 
-def test_the_api_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_api_example_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     zz, yy, xx = np.mgrid[:8, :96, :96]
     ball = ((zz - 4) * 4) ** 2 + (yy - 40) ** 2 + (xx - 50) ** 2 <= 18**2
     markers = np.zeros(ball.shape, np.uint8)

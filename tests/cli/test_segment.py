@@ -43,16 +43,36 @@ def disc_dice(labels: np.ndarray) -> float:
     return 2 * (truth & (labels > 0)).sum() / (truth.sum() + (labels > 0).sum())
 
 
-def test_box_makes_a_visible_mask_picture_and_record(disc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_box_makes_a_visible_mask_picture_and_record(
+    disc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     mask, picture, record = tmp_path / "mask.png", tmp_path / "look.png", tmp_path / "run.json"
-    assert run(["segment", str(disc), "--box", "44,34,96,86", "-o", str(mask), "--overlay", str(picture), "--record", str(record)]) == 0
+    assert (
+        run(
+            [
+                "segment",
+                str(disc),
+                "--box",
+                "44,34,96,86",
+                "-o",
+                str(mask),
+                "--overlay",
+                str(picture),
+                "--record",
+                str(record),
+            ]
+        )
+        == 0
+    )
     values = np.asarray(Picture.open(mask))
     assert values.shape == (120, 160)
     assert set(np.unique(values)) == {0, 255}
     assert disc_dice(values) > 0.93
     assert np.asarray(Picture.open(picture)).shape[2] == 3
     written = json.loads(record.read_text())
-    assert written["runs"][0]["prompts"] == [{"label": 1, "slice": 0, "box": [44, 34, 96, 86]}] or written["runs"][0]["prompts"][0]["box"] == [44, 34, 96, 86]
+    assert written["runs"][0]["prompts"] == [{"label": 1, "slice": 0, "box": [44, 34, 96, 86]}] or written["runs"][0][
+        "prompts"
+    ][0]["box"] == [44, 34, 96, 86]
     assert written["model"]["name"]
     assert written["runs"][0]["seconds"]["total"] > 0
     assert "label 1" in capsys.readouterr().out
@@ -67,7 +87,25 @@ def test_two_boxes_become_labels_one_and_two(disc: Path, tmp_path: Path) -> None
 
 def test_ct_mask_lies_on_the_scans_own_grid(ct: Path, tmp_path: Path) -> None:
     out = tmp_path / "mask.nii.gz"
-    assert run(["segment", str(ct), "--modality", "CT", "--window", "soft-tissue", "--slice", "3", "--box", "31,21,69,59", "-o", str(out)]) == 0
+    assert (
+        run(
+            [
+                "segment",
+                str(ct),
+                "--modality",
+                "CT",
+                "--window",
+                "soft-tissue",
+                "--slice",
+                "3",
+                "--box",
+                "31,21,69,59",
+                "-o",
+                str(out),
+            ]
+        )
+        == 0
+    )
     scan, mask = nibabel.load(ct), nibabel.load(out)
     assert mask.shape == scan.shape
     np.testing.assert_allclose(mask.affine, scan.affine, atol=1e-5)
@@ -78,7 +116,10 @@ def test_ct_mask_lies_on_the_scans_own_grid(ct: Path, tmp_path: Path) -> None:
 
 def test_3d_box_reaches_several_slices(ct: Path, tmp_path: Path) -> None:
     out = tmp_path / "mask.nrrd"
-    assert run(["segment", str(ct), "--modality", "CT", "--window", "400,40", "--box", "31,21,1,69,59,5", "-o", str(out)]) == 0
+    assert (
+        run(["segment", str(ct), "--modality", "CT", "--window", "400,40", "--box", "31,21,1,69,59,5", "-o", str(out)])
+        == 0
+    )
     filled = medsam.read_mask(out).labels.any(axis=(1, 2))
     assert filled[2:5].all()
     assert not filled[0]
@@ -86,7 +127,27 @@ def test_3d_box_reaches_several_slices(ct: Path, tmp_path: Path) -> None:
 
 def test_plane_turns_the_slices_and_the_mask_comes_back(ct: Path, tmp_path: Path) -> None:
     out = tmp_path / "mask.nii.gz"
-    assert run(["segment", str(ct), "--modality", "CT", "--window", "soft-tissue", "--plane", "sagittal", "--slice", "50", "--box", "21,0,59,5", "-o", str(out)]) == 0
+    assert (
+        run(
+            [
+                "segment",
+                str(ct),
+                "--modality",
+                "CT",
+                "--window",
+                "soft-tissue",
+                "--plane",
+                "sagittal",
+                "--slice",
+                "50",
+                "--box",
+                "21,0,59,5",
+                "-o",
+                str(out),
+            ]
+        )
+        == 0
+    )
     mask = medsam.read_mask(out)
     assert mask.labels.shape == (6, 96, 96)
     assert mask.labels[:, :, 50].any()
@@ -113,7 +174,9 @@ def test_folder_goes_on_where_it_stopped(disc: Path, tmp_path: Path, capsys: pyt
     assert "1 masks written" in captured.out
 
 
-def test_one_bad_file_among_many_is_named_and_the_rest_is_done(disc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_bad_file_among_many_is_named_and_the_rest_is_done(
+    disc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "good.png").write_bytes(disc.read_bytes())
@@ -140,7 +203,9 @@ def test_one_bad_file_among_many_is_named_and_the_rest_is_done(disc: Path, tmp_p
         (["--boxx", "44,34,96,86"], 2, "--boxx"),
     ],
 )
-def test_bad_prompts_and_flags_are_one_line(disc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], extra: list[str], code: int, said: str) -> None:
+def test_bad_prompts_and_flags_are_one_line(
+    disc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], extra: list[str], code: int, said: str
+) -> None:
     assert run(["segment", str(disc), "-o", str(tmp_path / "m.png"), *extra]) == code
     error = capsys.readouterr().err
     assert said in error
@@ -149,8 +214,26 @@ def test_bad_prompts_and_flags_are_one_line(disc: Path, tmp_path: Path, capsys: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ct_without_a_window_is_refused_not_guessed(ct: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["segment", str(ct), "--modality", "CT", "--slice", "3", "--box", "31,21,69,59", "-o", str(tmp_path / "m.nii.gz")]) == 1
+def test_ct_without_a_window_is_refused_not_guessed(
+    ct: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        run(
+            [
+                "segment",
+                str(ct),
+                "--modality",
+                "CT",
+                "--slice",
+                "3",
+                "--box",
+                "31,21,69,59",
+                "-o",
+                str(tmp_path / "m.nii.gz"),
+            ]
+        )
+        == 1
+    )
     assert "--window" in capsys.readouterr().err
 
 
@@ -164,7 +247,9 @@ def test_ct_without_a_window_is_refused_not_guessed(ct: Path, tmp_path: Path, ca
         ("notes.docx", b"hello", "suffix"),
     ],
 )
-def test_bad_files_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes | None, said: str) -> None:
+def test_bad_files_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes | None, said: str
+) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
     assert run(["segment", str(tmp_path / name), "--box", "1,1,5,5", "-o", str(tmp_path / "m.png")]) == 1
@@ -174,6 +259,8 @@ def test_bad_files_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert not (tmp_path / "m.png").exists()
 
 
-def test_output_of_unknown_suffix_is_refused_before_any_work(disc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_output_of_unknown_suffix_is_refused_before_any_work(
+    disc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["segment", str(disc), "--box", "44,34,96,86", "-o", str(tmp_path / "m.xyz")]) == 1
     assert ".xyz" in capsys.readouterr().err

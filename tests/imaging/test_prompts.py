@@ -57,7 +57,10 @@ def test_slice_that_is_not_there_is_refused() -> None:
 
 
 def test_json_prompts(tmp_path: Path) -> None:
-    rows = [{"box": [1, 2, 3, 4], "slice": 5}, {"points": [[1, 2], [3, 4, 0]], "slice": 6, "label": 7, "image": "a.png"}]
+    rows = [
+        {"box": [1, 2, 3, 4], "slice": 5},
+        {"points": [[1, 2], [3, 4, 0]], "slice": 6, "label": 7, "image": "a.png"},
+    ]
     (tmp_path / "p.json").write_text(json.dumps({"prompts": rows}))
     first, second = read_prompts(tmp_path / "p.json")
     assert (first.label, first.slice, first.box) == (1, 5, (1, 2, 3, 4))
@@ -65,7 +68,14 @@ def test_json_prompts(tmp_path: Path) -> None:
 
 
 def test_csv_prompts_number_boxes_per_image_and_join_points(tmp_path: Path) -> None:
-    lines = ["image,slice,label,x0,y0,x1,y1,x,y,positive", "a.png,,,1,2,3,4,,,", "a.png,,,5,6,7,8,,,", "b.png,,,1,2,3,4,,,", "b.png,,2,,,,,9,9,", "b.png,,2,,,,,8,8,0"]
+    lines = [
+        "image,slice,label,x0,y0,x1,y1,x,y,positive",
+        "a.png,,,1,2,3,4,,,",
+        "a.png,,,5,6,7,8,,,",
+        "b.png,,,1,2,3,4,,,",
+        "b.png,,2,,,,,9,9,",
+        "b.png,,2,,,,,8,8,0",
+    ]
     (tmp_path / "p.csv").write_text("\n".join(lines))
     prompts = read_prompts(tmp_path / "p.csv")
     assert [(p.image, p.label) for p in prompts] == [("a.png", 1), ("a.png", 2), ("b.png", 1), ("b.png", 2)]

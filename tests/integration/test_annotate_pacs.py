@@ -31,7 +31,17 @@ def series(orthanc: Orthanc, tmp_path: Path) -> str:
 
 
 def annotate(address: str, series: str, folder: Path, *more: str) -> int:
-    return run(["annotate", f"{address}/{series}", "--markers", str(folder / "markers.csv"), "-o", str(folder / "tumor.dcm"), *more])
+    return run(
+        [
+            "annotate",
+            f"{address}/{series}",
+            "--markers",
+            str(folder / "markers.csv"),
+            "-o",
+            str(folder / "tumor.dcm"),
+            *more,
+        ]
+    )
 
 
 def test_seg_is_stored_beside_the_series_and_reads_back_equal(orthanc: Orthanc, series: str, tmp_path: Path) -> None:
@@ -46,7 +56,9 @@ def test_seg_is_stored_beside_the_series_and_reads_back_equal(orthanc: Orthanc, 
     assert ":test@" not in (tmp_path / "run.json").read_text()
 
 
-def test_pacs_killed_in_mid_store_keeps_the_mask_and_stores_it_once_later(orthanc: Orthanc, series: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pacs_killed_in_mid_store_keeps_the_mask_and_stores_it_once_later(
+    orthanc: Orthanc, series: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with KillingProxy(orthanc, posts=1) as proxy:
         cut = orthanc.address.replace(str(orthanc.port), str(proxy.port))
         assert annotate(cut, series, tmp_path) == 1

@@ -36,7 +36,13 @@ def ct_series(folder: Path, slices: int = 6, size: int = 64) -> tuple[str, str]:
         ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = generate_uid()
         ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = study, series, frame
         ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = "Phantom^Ball", "phantom-1", "", "O"
-        ds.StudyDate, ds.StudyTime, ds.AccessionNumber, ds.ReferringPhysicianName, ds.StudyID = "20260102", "101112", "", "", "1"
+        ds.StudyDate, ds.StudyTime, ds.AccessionNumber, ds.ReferringPhysicianName, ds.StudyID = (
+            "20260102",
+            "101112",
+            "",
+            "",
+            "1",
+        )
         ds.Modality, ds.SeriesNumber, ds.InstanceNumber, ds.Manufacturer = "CT", 1, k + 1, "phantom"
         ds.ImageType, ds.SeriesDescription = ["ORIGINAL", "PRIMARY", "AXIAL"], "ball"
         ds.ImagePositionPatient, ds.ImageOrientationPatient = [-30.0, -40.0, 100.0 + 5 * k], [1, 0, 0, 0, 1, 0]

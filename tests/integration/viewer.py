@@ -17,7 +17,16 @@ CONFIG = """window.config = {
       qidoSupportsIncludeField: false, imageRendering: 'wadors', thumbnailRendering: 'wadors', enableStudyLazyLoad: true,
       supportsFuzzyMatching: false, supportsWildcard: true, omitQuotationForMultipartRequest: true } }],
 };"""
-TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".wasm": "application/wasm", ".json": "application/json", ".svg": "image/svg+xml", ".png": "image/png", ".ico": "image/x-icon"}
+TYPES = {
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".wasm": "application/wasm",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".ico": "image/x-icon",
+}
 COPIED = ("Content-Type", "Content-Location")
 
 
@@ -37,7 +46,11 @@ class Viewer:
                     answer = requests.get(archive + self.path, headers=headers, auth=credentials, timeout=30)
                     if not answer.ok:
                         viewer.failed.append(f"{answer.status_code} {self.path}")
-                    self.reply(answer.status_code, answer.content, {k: answer.headers[k] for k in COPIED if k in answer.headers})
+                    self.reply(
+                        answer.status_code,
+                        answer.content,
+                        {k: answer.headers[k] for k in COPIED if k in answer.headers},
+                    )
                     return
                 name = self.path.partition("?")[0].lstrip("/")
                 if name == "app-config.js":

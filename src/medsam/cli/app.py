@@ -20,7 +20,10 @@ VERBS = {
     "pacs": ("medsam.cli.pacs:app", "Query a PACS over DICOMweb, fetch series, store results."),
     "models": ("medsam.cli.models:app", "List, fetch, verify, import and convert models."),
     "evaluate": ("medsam.cli.evaluate:evaluate", "Dice and NSD of a model on images with expert masks."),
-    "simulate": ("medsam.cli.simulate:simulate", "Draw markers from an expert mask and measure what annotate makes of them."),
+    "simulate": (
+        "medsam.cli.simulate:simulate",
+        "Draw markers from an expert mask and measure what annotate makes of them.",
+    ),
     "curate": ("medsam.cli.curate:curate", "Turn data sets into a training store."),
     "subset": ("medsam.cli.subset:subset", "Nested subsets of a store for the data-size study."),
     "store": ("medsam.cli.store:app", "Look into a store: info, check, browse, export."),

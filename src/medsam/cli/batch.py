@@ -101,16 +101,35 @@ def plan(options: Options) -> list[Task]:
         PromptError: no prompts, or prompts for an image that is not among the inputs.
     """
     sources = _sources(options.inputs)
-    drawn = prompts_from_drawing([parse_box(t) for t in options.boxes], [parse_point(t) for t in options.points], options.slice)
-    filed = [replace(p, slice=options.slice if p.slice is None else p.slice) if p.box_3d is None else p for p in read_prompts(options.prompts_file)] if options.prompts_file else []
+    drawn = prompts_from_drawing(
+        [parse_box(t) for t in options.boxes], [parse_point(t) for t in options.points], options.slice
+    )
+    filed = (
+        [
+            replace(p, slice=options.slice if p.slice is None else p.slice) if p.box_3d is None else p
+            for p in read_prompts(options.prompts_file)
+        ]
+        if options.prompts_file
+        else []
+    )
     if not drawn and not filed:
-        raise PromptError("no prompts", expected="a box, a point or a file of prompts", fix="pass --box x0,y0,x1,y1, --point x,y or --prompts FILE")
+        raise PromptError(
+            "no prompts",
+            expected="a box, a point or a file of prompts",
+            fix="pass --box x0,y0,x1,y1, --point x,y or --prompts FILE",
+        )
     if drawn and filed:
-        raise PromptError("--prompts together with --box or --point", expected="one or the other", fix="write all of them into the file")
+        raise PromptError(
+            "--prompts together with --box or --point",
+            expected="one or the other",
+            fix="write all of them into the file",
+        )
     _refuse_strangers(filed, sources)
     folder = len(sources) > 1 or options.output.is_dir() or str(options.output).endswith("/")
     if len(sources) > 1 and options.output.suffix and not options.output.is_dir():
-        raise OutputError(f"{len(sources)} inputs and the one output {options.output}", expected="a folder", fix="pass -o FOLDER/")
+        raise OutputError(
+            f"{len(sources)} inputs and the one output {options.output}", expected="a folder", fix="pass -o FOLDER/"
+        )
     outputs = _output_names(sources, options) if folder else [options.output]
     tasks = []
     for source, output in zip(sources, outputs, strict=True):
@@ -127,7 +146,11 @@ def _sources(inputs: Sequence[Path]) -> list[Path]:
         if any(character in str(item) for character in "*?[") and not item.exists():
             matches = [Path(match) for match in sorted(glob.glob(str(item), recursive=True))]
             if not matches:
-                raise InputFileError(f"{item} matches no file", expected="a glob that matches images", fix="quote it and check the folder")
+                raise InputFileError(
+                    f"{item} matches no file",
+                    expected="a glob that matches images",
+                    fix="quote it and check the folder",
+                )
             found.extend(match for match in matches if match.is_file())
         elif item.is_dir():
             found.extend(_images_in(item) or [item])  # a folder without other images is a DICOM series
@@ -145,24 +168,41 @@ def _refuse_strangers(prompts: Sequence[Prompt], sources: Sequence[Path]) -> Non
     known = {name for source in sources for name in (source.name, str(source))}
     strangers = sorted({p.image for p in prompts if p.image is not None} - known)
     if strangers:
-        raise PromptError(f"prompts for {', '.join(strangers[:3])}, not among the inputs", expected="file names of the inputs", fix="correct the image column")
+        raise PromptError(
+            f"prompts for {', '.join(strangers[:3])}, not among the inputs",
+            expected="file names of the inputs",
+            fix="correct the image column",
+        )
 
 
 def _output_names(sources: Sequence[Path], options: Options) -> list[Path]:
     """A mask per source in the output folder; sources of the same stem keep their whole name apart."""
     stems = [_stem(source) for source in sources]
-    names = [stem if stems.count(stem) == 1 else source.name.replace(".", "_") for stem, source in zip(stems, sources, strict=True)]
+    names = [
+        stem if stems.count(stem) == 1 else source.name.replace(".", "_")
+        for stem, source in zip(stems, sources, strict=True)
+    ]
     if len(set(names)) < len(names):
         names = ["_".join(source.parts[-2:]).replace(".", "_") for source in sources]
-    return [options.output / f"{name}{_suffix(source, options.format)}" for name, source in zip(names, sources, strict=True)]
+    return [
+        options.output / f"{name}{_suffix(source, options.format)}" for name, source in zip(names, sources, strict=True)
+    ]
 
 
 def _suffix(source: Path, format_name: str | None) -> str:
     if format_name is not None:
         for row in FORMATS:
-            if "write_mask" in row.can and (format_name.partition(":")[0] == row.name or f".{format_name.lstrip('.')}" in row.suffixes):
-                return f".{format_name.lstrip('.')}" if f".{format_name.lstrip('.')}" in row.suffixes else row.suffixes[0]
-        raise OutputError(f"format is {format_name!r}", expected="a format that masks can be written in", fix="choose png, nii.gz, nrrd, mha, npz, coco, ...")
+            if "write_mask" in row.can and (
+                format_name.partition(":")[0] == row.name or f".{format_name.lstrip('.')}" in row.suffixes
+            ):
+                return (
+                    f".{format_name.lstrip('.')}" if f".{format_name.lstrip('.')}" in row.suffixes else row.suffixes[0]
+                )
+        raise OutputError(
+            f"format is {format_name!r}",
+            expected="a format that masks can be written in",
+            fix="choose png, nii.gz, nrrd, mha, npz, coco, ...",
+        )
     flat = source.name.lower().endswith((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"))
     return ".png" if flat else ".nii.gz"
 
@@ -220,7 +260,11 @@ def _segment_one(predictor: Predictor, task: Task, options: Options, images: dic
         write_picture(task.overlay, image, result.mask, task.prompts)
     mask = _on_the_files_grid(result.mask, task.source, options)
     reference = options.reference or task.source
-    chosen = options.format if options.format and task.output.name.lower().endswith(".dcm") and options.format != "dcm" else None
+    chosen = (
+        options.format
+        if options.format and task.output.name.lower().endswith(".dcm") and options.format != "dcm"
+        else None
+    )
     write_mask(mask, task.output, reference=reference, format=chosen)
     seconds = {**result.seconds, "total": time.perf_counter() - start}
     return Run(task.source, task.output, task.prompts, result.scores, seconds, _voxels(mask))
@@ -261,7 +305,9 @@ class _progress:  # noqa: N801 - reads as the context it is
 
 def _summary(runs: Sequence[Run], failed: int, several: bool) -> None:
     for run in runs if not several else ():
-        parts = ", ".join(f"label {label}: {count} voxels" for label, count in run.voxels.items()) or "the mask is empty"
+        parts = (
+            ", ".join(f"label {label}: {count} voxels" for label, count in run.voxels.items()) or "the mask is empty"
+        )
         print(f"{run.output}: {parts} in {run.seconds['total']:.2f} s")
     if several:
         print(f"{len(runs)} masks written, {failed} failed")

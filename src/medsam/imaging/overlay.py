@@ -61,7 +61,11 @@ def overlay(
         draw.rectangle((x0, y0, x1, y1), outline=BOX_COLOR, width=max(1, round(max(size) / 500)))
     for x, y, inside in points:
         cx, cy, radius = (x + 0.5) * factor, (y + 0.5) * factor, max(3, max(size) // 120)
-        draw.ellipse((cx - radius, cy - radius, cx + radius, cy + radius), fill=(0, 220, 0) if inside else (230, 0, 0), outline=(255, 255, 255))
+        draw.ellipse(
+            (cx - radius, cy - radius, cx + radius, cy + radius),
+            fill=(0, 220, 0) if inside else (230, 0, 0),
+            outline=(255, 255, 255),
+        )
     return captioned(np.asarray(canvas), caption) if caption else np.asarray(canvas)
 
 

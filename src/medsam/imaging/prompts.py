@@ -37,11 +37,19 @@ class Prompt:
         if self.label < 1:
             raise PromptError(f"label is {self.label}", expected="1 or more", fix="number the objects from 1")
         if len(self.points) != len(self.point_labels) or not set(self.point_labels) <= {0, 1}:
-            raise PromptError(f"{len(self.points)} points with labels {self.point_labels}", expected="a label 1 (inside) or 0 (outside) for each point", fix="give x,y or x,y,0")
+            raise PromptError(
+                f"{len(self.points)} points with labels {self.point_labels}",
+                expected="a label 1 (inside) or 0 (outside) for each point",
+                fix="give x,y or x,y,0",
+            )
         drawn = bool(self.box or self.points)
         if drawn == bool(self.box_3d):
             got = "a 3D box together with a box or points" if drawn else "a prompt without box and points"
-            raise PromptError(got, expected="a box, points, both, or a 3D box alone", fix="give x0,y0,x1,y1, or x,y points, or x0,y0,z0,x1,y1,z1")
+            raise PromptError(
+                got,
+                expected="a box, points, both, or a 3D box alone",
+                fix="give x0,y0,x1,y1, or x,y points, or x0,y0,z0,x1,y1,z1",
+            )
 
 
 def place(prompt: Prompt, depth: int) -> Prompt:
@@ -54,11 +62,19 @@ def place(prompt: Prompt, depth: int) -> Prompt:
     if prompt.box_3d is not None:
         z0, z1 = prompt.box_3d[2], prompt.box_3d[5]
         if not 0 <= z0 <= z1 <= last:
-            raise PromptError(f"the 3D box runs through slices {z0:g} to {z1:g}", expected=f"slices from 0 to {last}, the first one first", fix="correct z0 and z1")
+            raise PromptError(
+                f"the 3D box runs through slices {z0:g} to {z1:g}",
+                expected=f"slices from 0 to {last}, the first one first",
+                fix="correct z0 and z1",
+            )
         return prompt
     if prompt.slice is None:
         if depth > 1:
-            raise PromptError(f"a prompt without a slice for a volume of {depth} slices", expected=f"a slice from 0 to {last}", fix="pass --slice K")
+            raise PromptError(
+                f"a prompt without a slice for a volume of {depth} slices",
+                expected=f"a slice from 0 to {last}",
+                fix="pass --slice K",
+            )
         return replace(prompt, slice=0)
     if not 0 <= prompt.slice <= last:
         raise PromptError(f"slice is {prompt.slice}", expected=f"0 to {last}", fix="choose a slice of the image")
@@ -73,7 +89,11 @@ def parse_box(text: str) -> tuple[float, ...]:
     """
     numbers = _numbers(text)
     if len(numbers) not in (4, 6):
-        raise PromptError(f"box is {text!r}", expected="x0,y0,x1,y1 in pixels (or x0,y0,z0,x1,y1,z1 through slices)", fix="give four or six numbers joined by commas")
+        raise PromptError(
+            f"box is {text!r}",
+            expected="x0,y0,x1,y1 in pixels (or x0,y0,z0,x1,y1,z1 through slices)",
+            fix="give four or six numbers joined by commas",
+        )
     return numbers
 
 
@@ -85,11 +105,17 @@ def parse_point(text: str) -> tuple[float, float, int]:
     """
     numbers = _numbers(text)
     if len(numbers) not in (2, 3) or (len(numbers) == 3 and numbers[2] not in (0, 1)):
-        raise PromptError(f"point is {text!r}", expected="x,y for a point inside, or x,y,0 for one outside", fix="give two numbers and, if you like, 0 or 1")
+        raise PromptError(
+            f"point is {text!r}",
+            expected="x,y for a point inside, or x,y,0 for one outside",
+            fix="give two numbers and, if you like, 0 or 1",
+        )
     return numbers[0], numbers[1], int(numbers[2]) if len(numbers) == 3 else 1
 
 
-def prompts_from_drawing(boxes: Sequence[tuple[float, ...]], points: Sequence[tuple[float, float, int]], slice_index: int | None) -> list[Prompt]:
+def prompts_from_drawing(
+    boxes: Sequence[tuple[float, ...]], points: Sequence[tuple[float, float, int]], slice_index: int | None
+) -> list[Prompt]:
     """Prompts for labels 1..N from boxes and points drawn on one slice.
 
     Several boxes become several labels. Points alone are one object; points with one box refine that box.
@@ -100,7 +126,11 @@ def prompts_from_drawing(boxes: Sequence[tuple[float, ...]], points: Sequence[tu
     flat = [box for box in boxes if len(box) == 4]
     deep = [box for box in boxes if len(box) == 6]
     if points and (len(flat) > 1 or deep):
-        raise PromptError("points together with several boxes or a 3D box", expected="points alone or with one box", fix="write them to a prompts file (--prompts), where each prompt has its own points")
+        raise PromptError(
+            "points together with several boxes or a 3D box",
+            expected="points alone or with one box",
+            fix="write them to a prompts file (--prompts), where each prompt has its own points",
+        )
     xy = tuple((x, y) for x, y, _ in points)
     signs = tuple(sign for _, _, sign in points)
     if points:

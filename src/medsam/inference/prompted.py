@@ -30,7 +30,9 @@ class Segmentation:
     seconds: dict[str, float]
 
 
-def segment_prompts(predictor: Predictor, image: Image, prompts: Sequence[Prompt], *, progress: Callable[[int, int], None] | None = None) -> Segmentation:
+def segment_prompts(
+    predictor: Predictor, image: Image, prompts: Sequence[Prompt], *, progress: Callable[[int, int], None] | None = None
+) -> Segmentation:
     """Segment an image from prompts; every slice is encoded once for all its prompts.
 
     Args:
@@ -63,7 +65,9 @@ def segment_prompts(predictor: Predictor, image: Image, prompts: Sequence[Prompt
     return Segmentation(Mask(labels, image.grid), tuple(scores), seconds)
 
 
-def _decode_slice(predictor: Predictor, image: Image, index: int, prompts: list[tuple[int, Prompt]], seconds: dict[str, float]) -> list[tuple[int, np.ndarray, float]]:
+def _decode_slice(
+    predictor: Predictor, image: Image, index: int, prompts: list[tuple[int, Prompt]], seconds: dict[str, float]
+) -> list[tuple[int, np.ndarray, float]]:
     start = time.perf_counter()
     embedding = predictor.embed(image.slice_rgb(index))
     encoded = time.perf_counter()
@@ -71,14 +75,18 @@ def _decode_slice(predictor: Predictor, image: Image, index: int, prompts: list[
     plain = [(number, prompt) for number, prompt in prompts if prompt.box is not None and not prompt.points]
     if plain:
         masks_NHW, scores_N = predictor.decode(embedding, boxes=[prompt.box for _, prompt in plain])
-        results = [(number, mask, float(score)) for (number, _), mask, score in zip(plain, masks_NHW, scores_N, strict=True)]
+        results = [
+            (number, mask, float(score)) for (number, _), mask, score in zip(plain, masks_NHW, scores_N, strict=True)
+        ]
     results += [_decode_points(predictor, embedding, number, prompt) for number, prompt in prompts if prompt.points]
     seconds["encode"] += encoded - start
     seconds["decode"] += time.perf_counter() - encoded
     return sorted(results, key=lambda result: result[0])
 
 
-def _decode_points(predictor: Predictor, embedding: Embedding, number: int, prompt: Prompt) -> tuple[int, np.ndarray, float]:
+def _decode_points(
+    predictor: Predictor, embedding: Embedding, number: int, prompt: Prompt
+) -> tuple[int, np.ndarray, float]:
     masks_NHW, scores_N = predictor.decode(
         embedding,
         boxes=[prompt.box] if prompt.box is not None else None,
@@ -88,7 +96,9 @@ def _decode_points(predictor: Predictor, embedding: Embedding, number: int, prom
     return number, masks_NHW[0], float(scores_N[0])
 
 
-def _add_3d_boxes(predictor: Predictor, image: Image, prompts: list[Prompt], labels: np.ndarray, seconds: dict[str, float]) -> None:
+def _add_3d_boxes(
+    predictor: Predictor, image: Image, prompts: list[Prompt], labels: np.ndarray, seconds: dict[str, float]
+) -> None:
     deep = [prompt for prompt in prompts if prompt.box_3d is not None]
     if not deep:
         return

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
 SCHEMES = {"dicomweb": "http", "dicomwebs": "https"}
 CONNECT_SECONDS, READ_SECONDS = 5.0, 60.0
-FOUND_FIELDS = ("StudyInstanceUID", "SeriesInstanceUID", "Modality", "SeriesDescription", "NumberOfSeriesRelatedInstances")
+FOUND_FIELDS = (
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "Modality",
+    "SeriesDescription",
+    "NumberOfSeriesRelatedInstances",
+)
 
 
 @dataclass(frozen=True)
@@ -84,17 +90,28 @@ def parse_address(text: str) -> PacsAddress:
     study, series_mark, series = rest.partition("/series/")
     bad_uid = next((uid for uid in (study, series) if uid and not all(c.isdigit() or c == "." for c in uid)), None)
     if (mark and not study) or (series_mark and not series) or bad_uid:
-        raise InputFileError(f"{_shown(text)} names no study or series", expected=example, fix="give UIDs of digits and dots")
+        raise InputFileError(
+            f"{_shown(text)} names no study or series", expected=example, fix="give UIDs of digits and dots"
+        )
     try:
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
         raise InputFileError(f"{_shown(text)} has no valid port", expected=example, fix="check the address") from None
     url = f"{SCHEMES[parts.scheme]}://{parts.hostname}{port}{root.rstrip('/')}"
     user = unquote(parts.username) if parts.username else None
-    return PacsAddress(url, study or None, series.rstrip("/") or None, user, unquote(parts.password or "") if user else None)
+    return PacsAddress(
+        url, study or None, series.rstrip("/") or None, user, unquote(parts.password or "") if user else None
+    )
 
 
-def query(address: PacsAddress, *, modality: str | None = None, patient_id: str | None = None, study_date: str | None = None, limit: int = 100) -> list[SeriesFound]:
+def query(
+    address: PacsAddress,
+    *,
+    modality: str | None = None,
+    patient_id: str | None = None,
+    study_date: str | None = None,
+    limit: int = 100,
+) -> list[SeriesFound]:
     """List the series of an archive or a study.
 
     Args:
@@ -107,7 +124,12 @@ def query(address: PacsAddress, *, modality: str | None = None, patient_id: str 
     Raises:
         RemoteError: the PACS is away or refuses.
     """
-    wanted = {"Modality": modality, "PatientID": patient_id, "StudyDate": study_date, "SeriesInstanceUID": address.series}
+    wanted = {
+        "Modality": modality,
+        "PatientID": patient_id,
+        "StudyDate": study_date,
+        "SeriesInstanceUID": address.series,
+    }
     filters = {key: value for key, value in wanted.items() if value}
     with _talking(address, "query") as client:
         rows = client.search_for_series(address.study, search_filters=filters, fields=FOUND_FIELDS, limit=limit)
@@ -120,10 +142,18 @@ def _found(row: dict[str, dict[str, Any]]) -> SeriesFound:
         return str(values[0])
 
     count = value("00201209")
-    return SeriesFound(value("0020000D"), value("0020000E"), value("00080060"), value("0008103E"), int(count) if count.isdigit() else None)
+    return SeriesFound(
+        value("0020000D"),
+        value("0020000E"),
+        value("00080060"),
+        value("0008103E"),
+        int(count) if count.isdigit() else None,
+    )
 
 
-def fetch(address: PacsAddress, folder: str | Path, *, progress: Callable[[int, int | None], None] | None = None) -> int:
+def fetch(
+    address: PacsAddress, folder: str | Path, *, progress: Callable[[int, int | None], None] | None = None
+) -> int:
     """Fetch a series into a folder of its own, whole or not at all.
 
     Args:
@@ -142,7 +172,11 @@ def fetch(address: PacsAddress, folder: str | Path, *, progress: Callable[[int, 
     if target.exists():
         raise OutputError(f"{target} exists already", expected="a folder to be made", fix="remove it or choose another")
     if address.series is None or address.study is None:
-        raise InputFileError("an address without a series", expected="dicomweb://.../studies/UID/series/UID", fix="run medsam pacs query to find it")
+        raise InputFileError(
+            "an address without a series",
+            expected="dicomweb://.../studies/UID/series/UID",
+            fix="run medsam pacs query to find it",
+        )
     temporary = target.with_name(f".{secrets.token_hex(6)}.{target.name}")
     try:
         temporary.mkdir(parents=True)
@@ -154,10 +188,16 @@ def fetch(address: PacsAddress, folder: str | Path, *, progress: Callable[[int, 
                 if progress is not None:
                     progress(count, expected)
         if expected is not None and count != expected:
-            raise RemoteError(f"{count} of {expected} instances came", expected="the whole series", fix="fetch it again")
+            raise RemoteError(
+                f"{count} of {expected} instances came", expected="the whole series", fix="fetch it again"
+            )
         temporary.rename(target)
     except OSError as error:
-        raise OutputError(f"{target} could not be written ({error.strerror or error})", expected="a writable folder with room", fix="free space or choose another folder") from error
+        raise OutputError(
+            f"{target} could not be written ({error.strerror or error})",
+            expected="a writable folder with room",
+            fix="free space or choose another folder",
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return count
@@ -166,7 +206,11 @@ def fetch(address: PacsAddress, folder: str | Path, *, progress: Callable[[int, 
 def _expected_count(address: PacsAddress) -> int | None:
     found = [row for row in query(address, limit=2) if row.series == address.series]
     if not found:
-        raise RemoteError(f"{address.url} has no series {address.series}", expected="a series of the archive", fix="run medsam pacs query to find it")
+        raise RemoteError(
+            f"{address.url} has no series {address.series}",
+            expected="a series of the archive",
+            fix="run medsam pacs query to find it",
+        )
     return found[0].instances
 
 
@@ -188,7 +232,9 @@ def store(address: PacsAddress, paths: Sequence[str | Path]) -> StoreReport:
     datasets = [_read(Path(path)) for path in paths]
     stored: list[str] = []
     present: list[str] = []
-    with _talking(address, "store", lambda: f"; {len(stored) + len(present)} of {len(datasets)} objects are there") as client:
+    with _talking(
+        address, "store", lambda: f"; {len(stored) + len(present)} of {len(datasets)} objects are there"
+    ) as client:
         for dataset in datasets:
             uid = str(dataset.SOPInstanceUID)
             if _is_there(client, dataset):
@@ -198,7 +244,11 @@ def store(address: PacsAddress, paths: Sequence[str | Path]) -> StoreReport:
             failed = answer.get("FailedSOPSequence") or ()
             if failed:
                 reason = int(failed[0].get("FailureReason", 0))
-                raise RemoteError(f"the PACS refused an object (failure reason 0x{reason:04X}), {len(stored)} stored before it", expected="an archive that accepts DICOM SEG", fix="ask its administrator to allow this SOP class")
+                raise RemoteError(
+                    f"the PACS refused an object (failure reason 0x{reason:04X}), {len(stored)} stored before it",
+                    expected="an archive that accepts DICOM SEG",
+                    fix="ask its administrator to allow this SOP class",
+                )
             stored.append(uid)
     return StoreReport(tuple(stored), tuple(present))
 
@@ -213,13 +263,19 @@ def _read(path: Path) -> Dataset:
         dataset = pydicom.dcmread(path)
         _ = dataset.SOPInstanceUID, dataset.SeriesInstanceUID, dataset.StudyInstanceUID
     except (InvalidDicomError, AttributeError, EOFError, ValueError, OSError) as error:
-        raise InputFileError(f"{path} is no whole DICOM object ({type(error).__name__})", expected="a DICOM file", fix="write it again with medsam convert") from None
+        raise InputFileError(
+            f"{path} is no whole DICOM object ({type(error).__name__})",
+            expected="a DICOM file",
+            fix="write it again with medsam convert",
+        ) from None
     return dataset
 
 
 def _is_there(client: Any, dataset: Dataset) -> bool:  # noqa: ANN401 - dicomweb-client ships no types
     rows = client.search_for_instances(
-        str(dataset.StudyInstanceUID), str(dataset.SeriesInstanceUID), search_filters={"SOPInstanceUID": str(dataset.SOPInstanceUID)}
+        str(dataset.StudyInstanceUID),
+        str(dataset.SeriesInstanceUID),
+        search_filters={"SOPInstanceUID": str(dataset.SOPInstanceUID)},
     )
     return any((row.get("00080018", {}).get("Value") or [""])[0] == str(dataset.SOPInstanceUID) for row in rows)
 
@@ -231,7 +287,9 @@ def _talking(address: PacsAddress, verb: str, so_far: Callable[[], str] = lambda
         import requests
         from dicomweb_client.api import DICOMwebClient
     except ImportError:
-        raise MissingDependencyError("dicomweb-client is not installed", expected="the pacs extra", fix="run: pip install 'openmedsam[pacs]'") from None
+        raise MissingDependencyError(
+            "dicomweb-client is not installed", expected="the pacs extra", fix="run: pip install 'openmedsam[pacs]'"
+        ) from None
     session = requests.Session()
     if address.user is not None:
         session.auth = (address.user, address.password or "")
@@ -243,21 +301,49 @@ def _talking(address: PacsAddress, verb: str, so_far: Callable[[], str] = lambda
         code = error.response.status_code if error.response is not None else 0
         raise _refusal(address, verb, code, so_far()) from None
     except requests.Timeout:
-        raise RemoteError(f"{address.url} did not answer in time ({verb}){so_far()}", expected="a PACS that answers", fix="try again, or ask its administrator") from None
+        raise RemoteError(
+            f"{address.url} did not answer in time ({verb}){so_far()}",
+            expected="a PACS that answers",
+            fix="try again, or ask its administrator",
+        ) from None
     except (requests.RequestException, ConnectionError) as error:
-        broke = isinstance(error, requests.exceptions.ChunkedEncodingError) or "aborted" in str(error) or "reset" in str(error)
+        broke = (
+            isinstance(error, requests.exceptions.ChunkedEncodingError)
+            or "aborted" in str(error)
+            or "reset" in str(error)
+        )
         what = "broke off" if broke else "does not answer"
-        raise RemoteError(f"{address.url} {what} ({verb}){so_far()}", expected="a running PACS at this address", fix="check host and port, then run the same command again") from None
+        raise RemoteError(
+            f"{address.url} {what} ({verb}){so_far()}",
+            expected="a running PACS at this address",
+            fix="check host and port, then run the same command again",
+        ) from None
     except ValueError as error:
-        raise RemoteError(f"{address.url} gave an answer that is no DICOMweb ({verb}: {type(error).__name__})", expected="a DICOMweb service", fix="check the path, often /dicom-web") from None
+        raise RemoteError(
+            f"{address.url} gave an answer that is no DICOMweb ({verb}: {type(error).__name__})",
+            expected="a DICOMweb service",
+            fix="check the path, often /dicom-web",
+        ) from None
 
 
 def _refusal(address: PacsAddress, verb: str, code: int, so_far: str) -> RemoteError:
     if code in (401, 403):
-        return RemoteError(f"{address.url} refuses access (HTTP {code}, {verb}){so_far}", expected="valid credentials", fix="put user and password into ~/.netrc or the address (user:password@host)")
+        return RemoteError(
+            f"{address.url} refuses access (HTTP {code}, {verb}){so_far}",
+            expected="valid credentials",
+            fix="put user and password into ~/.netrc or the address (user:password@host)",
+        )
     if code == 404:
-        return RemoteError(f"{address.url} has nothing there (HTTP 404, {verb}){so_far}", expected="a DICOMweb root and UIDs that exist", fix="check the path and run medsam pacs query")
-    return RemoteError(f"{address.url} failed (HTTP {code}, {verb}){so_far}", expected="a PACS in working order", fix="try again, then ask its administrator")
+        return RemoteError(
+            f"{address.url} has nothing there (HTTP 404, {verb}){so_far}",
+            expected="a DICOMweb root and UIDs that exist",
+            fix="check the path and run medsam pacs query",
+        )
+    return RemoteError(
+        f"{address.url} failed (HTTP {code}, {verb}){so_far}",
+        expected="a PACS in working order",
+        fix="try again, then ask its administrator",
+    )
 
 
 def _shown(text: str) -> str:

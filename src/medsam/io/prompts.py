@@ -29,11 +29,15 @@ def read_prompts(path: str | Path) -> list[Prompt]:
     if not source.is_file():
         raise InputFileError(f"{source} does not exist", expected="a JSON or CSV file of prompts", fix="check the path")
     if source.suffix.lower() not in (".json", ".csv"):
-        raise InputFileError(f"{source} has the suffix {source.suffix!r}", expected=".json or .csv", fix="rename or convert it")
+        raise InputFileError(
+            f"{source} has the suffix {source.suffix!r}", expected=".json or .csv", fix="rename or convert it"
+        )
     try:
         text = source.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise InputFileError(f"{source} is not text", expected="a JSON or CSV file of prompts", fix="save it as UTF-8") from None
+        raise InputFileError(
+            f"{source} is not text", expected="a JSON or CSV file of prompts", fix="save it as UTF-8"
+        ) from None
     prompts = _from_json(source, text) if source.suffix.lower() == ".json" else _from_csv(source, text)
     if not prompts:
         raise InputFileError(f"{source} holds no prompt", expected="at least one", fix="add a box or a point")
@@ -44,10 +48,14 @@ def _from_json(source: Path, text: str) -> list[Prompt]:
     try:
         raw = json.loads(text)
     except ValueError as error:
-        raise InputFileError(f"{source} is not JSON ({error})", expected='{"prompts": [...]}', fix="correct the file") from None
+        raise InputFileError(
+            f"{source} is not JSON ({error})", expected='{"prompts": [...]}', fix="correct the file"
+        ) from None
     rows = raw.get("prompts") if isinstance(raw, Mapping) else raw
     if not isinstance(rows, list):
-        raise InputFileError(f"{source} has no list of prompts", expected='{"prompts": [...]}', fix="see docs/formats.md, Prompts")
+        raise InputFileError(
+            f"{source} has no list of prompts", expected='{"prompts": [...]}', fix="see docs/formats.md, Prompts"
+        )
     return [_prompt(source, f"prompt {number}", row, number) for number, row in enumerate(rows, start=1)]
 
 
@@ -72,7 +80,11 @@ def _prompt(source: Path, where: str, row: object, number: int) -> Prompt:
             image=None if row.get("image") is None else str(row["image"]),
         )
     except (TypeError, ValueError) as error:
-        raise PromptError(f"{source}, {where}: {error}", expected="box, points, slice, label, image", fix="see docs/formats.md, Prompts") from None
+        raise PromptError(
+            f"{source}, {where}: {error}",
+            expected="box, points, slice, label, image",
+            fix="see docs/formats.md, Prompts",
+        ) from None
     except MedsamError as error:
         raise PromptError(f"{source}, {where}: {error.got}", expected=error.expected, fix=error.fix) from None
 
@@ -81,7 +93,11 @@ def _from_csv(source: Path, text: str) -> list[Prompt]:
     reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
     unknown = set(reader.fieldnames or ()) - set(COLUMNS)
     if unknown or not reader.fieldnames:
-        raise InputFileError(f"{source} has the columns {reader.fieldnames}", expected=f"some of {', '.join(COLUMNS)}", fix="see docs/formats.md, Prompts")
+        raise InputFileError(
+            f"{source} has the columns {reader.fieldnames}",
+            expected=f"some of {', '.join(COLUMNS)}",
+            fix="see docs/formats.md, Prompts",
+        )
     merged: dict[tuple[str, str, str], dict[str, object]] = {}
     counts: dict[str, int] = {}
     for number, row in enumerate(reader, start=2):
@@ -91,7 +107,9 @@ def _from_csv(source: Path, text: str) -> list[Prompt]:
         image = filled.get("image", "")
         counts[image] = counts.get(image, 0) + ("x0" in filled)
         label = filled.get("label", str(max(counts[image], 1)))
-        entry = merged.setdefault((image, filled.get("slice", ""), label), {"label": label, "points": [], "row": number})
+        entry = merged.setdefault(
+            (image, filled.get("slice", ""), label), {"label": label, "points": [], "row": number}
+        )
         entry.update({key: filled[key] for key in ("image", "slice") if key in filled})
         _add_csv_row(source, number, filled, entry)
     return [_prompt(source, f"line {entry.pop('row')}", entry, 1) for entry in merged.values()]
@@ -101,12 +119,24 @@ def _add_csv_row(source: Path, number: int, filled: dict[str, str], entry: dict[
     keys = ("x0", "y0", "z0", "x1", "y1", "z1") if "z0" in filled else ("x0", "y0", "x1", "y1")
     if "x0" in filled:
         if "box" in entry or not set(keys) <= set(filled):
-            got = "a second box for the same label" if "box" in entry else f"a box without {sorted(set(keys) - set(filled))}"
-            raise PromptError(f"{source}, line {number}: {got}", expected="one whole box per image, slice and label", fix="give the second box its own label")
+            got = (
+                "a second box for the same label"
+                if "box" in entry
+                else f"a box without {sorted(set(keys) - set(filled))}"
+            )
+            raise PromptError(
+                f"{source}, line {number}: {got}",
+                expected="one whole box per image, slice and label",
+                fix="give the second box its own label",
+            )
         entry["box"] = [filled[key] for key in keys]
     elif {"x", "y"} <= set(filled):
         points = entry["points"]
         assert isinstance(points, list)  # noqa: S101
         points.append([filled["x"], filled["y"], filled.get("positive", "1")])
     else:
-        raise PromptError(f"{source}, line {number}: neither x0,y0,x1,y1 nor x,y", expected="a box or a point", fix="fill these columns")
+        raise PromptError(
+            f"{source}, line {number}: neither x0,y0,x1,y1 nor x,y",
+            expected="a box or a point",
+            fix="fill these columns",
+        )

@@ -63,4 +63,8 @@ class Manifest:
                 raise TypeError(f"unknown fields {sorted(unknown)}")
             return cls(**raw)
         except (ValueError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"a model manifest that cannot be read ({error})", expected="the JSON written by medsam", fix="convert the weights again with this version of medsam models convert") from None
+            raise CheckpointError(
+                f"a model manifest that cannot be read ({error})",
+                expected="the JSON written by medsam",
+                fix="convert the weights again with this version of medsam models convert",
+            ) from None
