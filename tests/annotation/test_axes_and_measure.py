@@ -46,7 +46,8 @@ def test_long_axis_equals_the_largest_distance_of_any_two_pixels(seed):
     along = (np.array(axes.long_xy[1]) - axes.long_xy[0]) * (1.3, 0.7)
     across = (np.array(axes.short_xy[1]) - axes.short_xy[0]) * (1.3, 0.7)
     assert abs(along @ across) < 1e-6
-    assert axes.short == pytest.approx(np.linalg.norm(across)) and axes.short <= axes.long
+    assert axes.short == pytest.approx(np.linalg.norm(across))
+    assert axes.short <= axes.long
 
 
 def test_disc_is_as_wide_as_long():
@@ -69,8 +70,10 @@ def test_volume_and_diameters_of_every_lesion():
     mask = Mask(lesions(), Grid((4, 20, 20), spacing_mm=(5, 0.5, 0.5)), names={5: "node"})
     whole = measure(mask)
     assert [(m.label, m.name, m.component, m.voxels) for m in whole] == [(1, None, 0, 60), (5, "node", 0, 1)]
-    assert whole[0].volume_mm3 == 60 * 1.25 and whole[0].volume_ml == 0.075
-    assert whole[0].slice == 2 and whole[0].long_axis_mm == pytest.approx(np.hypot(5, 2))
+    assert whole[0].volume_mm3 == 60 * 1.25
+    assert whole[0].volume_ml == 0.075
+    assert whole[0].slice == 2
+    assert whole[0].long_axis_mm == pytest.approx(np.hypot(5, 2))
     parts = measure(mask, components=True, min_voxels=2)
     assert [(m.component, m.voxels, m.slice) for m in parts] == [(1, 56, 2), (2, 4, 3)]
     assert parts[1].long_axis_xy[0][0] >= 14.5
@@ -83,7 +86,8 @@ def test_diameters_lie_in_the_axial_plane_of_a_sagittal_scan():
     upright = measure(Mask(lesions(), Grid((4, 20, 20), spacing_mm=(5, 0.5, 0.5))))
     for one, other in zip(turned, upright, strict=True):
         assert one.long_axis_mm == pytest.approx(other.long_axis_mm)
-        assert one.volume_mm3 == pytest.approx(other.volume_mm3) and one.slice == other.slice
+        assert one.volume_mm3 == pytest.approx(other.volume_mm3)
+        assert one.slice == other.slice
 
 
 def test_mask_without_spacing_or_without_labels_is_refused():

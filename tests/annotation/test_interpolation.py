@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,8 +19,8 @@ from medsam.imaging.image import Grid
 GRID = Grid((20, 100, 120), spacing_mm=(5, 1, 1))
 
 
-def marker(label, index, x0, y0, x1, y1):
-    return Marker(label, index, ((x0, y0), (x1, y1)))
+def marker(label, index, *box):
+    return Marker(label, index, (box[:2], box[2:]))
 
 
 def test_sides_move_linearly():
@@ -50,7 +52,7 @@ def test_margin_is_cut_at_the_edge_and_flat_lines_get_a_pixel():
 
 def released(marked, shape, shift=5):
     """What the released scripts do, read straight: rectangles, distance maps, boxes."""
-    depth, height, width = shape
+    height, width = shape[1:]
     volume = np.zeros(shape, bool)
     for k, (x0, y0, x1, y1) in marked.items():
         volume[k, max(0, y0 - shift) : min(height, y1 + shift), max(0, x0 - shift) : min(width, x1 + shift)] = True
@@ -58,7 +60,7 @@ def released(marked, shape, shift=5):
     maps = [distance_transform_edt(~volume[k]) for k in slices]
     blend = interp1d(slices, maps, axis=0)
     out = {}
-    for first, last in zip(slices[:-1], slices[1:], strict=True):
+    for first, last in pairwise(slices):
         for k in range(first, last + 1):
             ys, xs = np.where(np.round(blend(k)).astype(int) <= 0)
             if len(ys):
@@ -116,6 +118,8 @@ def test_settings_that_mean_nothing_are_refused(bad):
 def test_every_box_lies_in_the_slice_and_is_a_pixel_wide(rows, margin):
     boxes = boxes_from_markers([marker(1, *row) for row in rows], GRID, Interpolation(margin_px=margin))
     for x0, y0, x1, y1 in boxes[1].values():
-        assert 0 <= x0 <= x1 - 1 + 1e-9 and x1 <= 120
-        assert 0 <= y0 <= y1 - 1 + 1e-9 and y1 <= 100
+        assert 0 <= x0 <= x1 - 1 + 1e-9
+        assert x1 <= 120
+        assert 0 <= y0 <= y1 - 1 + 1e-9
+        assert y1 <= 100
     assert list(boxes[1]) == list(range(min(r[0] for r in rows), max(r[0] for r in rows) + 1))

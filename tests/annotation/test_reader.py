@@ -31,7 +31,8 @@ def test_lines_without_jitter_end_on_the_object():
             assert mask.labels[marker.slice, round(y), round(x)] == 1
         rows, columns = np.nonzero(mask.labels[marker.slice])
         x0, y0, x1, y1 = marker.box
-        assert columns.min() <= x0 <= x1 <= columns.max() and rows.min() <= y0 <= y1 <= rows.max()
+        assert columns.min() <= x0 <= x1 <= columns.max()
+        assert rows.min() <= y0 <= y1 <= rows.max()
 
 
 def test_jitter_is_in_mm_and_repeats_with_its_seed():
