@@ -57,7 +57,7 @@ class Phantom:
 
     def position(self, k: int) -> np.ndarray:
         """LPS mm of the first pixel of slice k."""
-        across, down, normal = self.axes.T
+        _, down, normal = self.axes.T
         shift = np.tan(np.radians(self.tilt_degrees)) * self.distance_mm
         return np.array(self.origin_mm) + k * (normal * self.distance_mm + down * shift)
 

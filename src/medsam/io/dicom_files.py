@@ -114,22 +114,30 @@ def untrusted(name: str, problem: str = "cannot be read as DICOM") -> Iterator[N
     try:
         yield
     except PARSE_ERRORS as error:
-        raise InputFileError(
-            f"{name} {problem} ({type(error).__name__})", expected="a whole, valid DICOM file", fix=RECOPY
-        ) from None
+        kind = type(error).__name__
+    except BaseException as error:
+        kind = type(error).__name__
+        if kind != "PanicException":  # how decoders written in Rust fail; no subclass of Exception
+            raise
+    else:
+        return
+    raise InputFileError(f"{name} {problem} ({kind})", expected="a whole, valid DICOM file", fix=RECOPY)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep the parser's warnings to itself: they quote header values."""
-    logger, silence = logging.getLogger("pydicom"), logging.Filter("none")
-    logger.addFilter(silence)
+    silence = logging.Filter("none")
+    loggers = [logging.getLogger(name) for name in ("pydicom", "pydicom.pixels.decoders.base", "pydicom.pixels.utils")]
+    for logger in loggers:
+        logger.addFilter(silence)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.removeFilter(silence)
+        for logger in loggers:
+            logger.removeFilter(silence)
 
 
 def read_contents(path: Path) -> Contents:
@@ -218,11 +226,11 @@ def read_instance(source: Source, *, strict: bool = False) -> Instance | None:
 def _parse(source: Source, file: BinaryIO, *, strict: bool, legacy: bool) -> Instance | None:
     try:
         opened = _opened(source, file, legacy=legacy)
-        seen: list[int] = []  # length of the element the header ends at
+        seen: list[tuple[int, int]] = []  # head and body length of the element the header ends at
 
-        def at_pixels(tag: int, _vr: str | None, length: int) -> bool:
+        def at_pixels(tag: int, vr: str | None, length: int) -> bool:
             if tag in PIXEL_TAGS:
-                seen.append(length)
+                seen.append((8 if vr is None else 12, length))
             return tag in PIXEL_TAGS
 
         parsed = read_dataset(opened.stream, opened.implicit, opened.little, stop_when=at_pixels)
@@ -234,17 +242,16 @@ def _parse(source: Source, file: BinaryIO, *, strict: bool, legacy: bool) -> Ins
     if not seen:
         _refuse_without_pixels(source, header, strict=strict, legacy=legacy)
         return None
-    offset, length, end = opened.stream.tell(), seen[0], opened.stream.seek(0, io.SEEK_END)
-    if length != UNDEFINED_LENGTH and offset + 8 + length > end:
-        held = max(end - offset - 8, 0)
+    offset, (head, length), end = opened.stream.tell(), seen[0], opened.stream.seek(0, io.SEEK_END)
+    encapsulated = length == UNDEFINED_LENGTH
+    if not encapsulated and offset + head + length > end:
         raise InputFileError(
-            f"{source.name} is truncated: {held} of {length} bytes of pixels", expected="a whole file", fix=RECOPY
+            f"{source.name} is truncated: {max(end - offset - head, 0)} of {length} bytes of pixels",
+            expected="a whole file",
+            fix=RECOPY,
         )
     return Instance(
-        source.name,
-        header,
-        None if length == UNDEFINED_LENGTH else length,
-        lambda: _with_pixels(source, header, offset, legacy),
+        source.name, header, None if encapsulated else length, lambda: _with_pixels(source, header, offset, legacy)
     )
 
 

@@ -32,9 +32,9 @@ from medsam.io.limits import MAX_BYTES, amount
 # Which decoder is asked first; what it cannot do goes to the next.
 PLUGINS = ("pylibjpeg", "pyjpegls", "pillow", "gdcm", "pydicom")
 CODECS = (
-    (frozenset({RLELossless}), "pylibjpeg-rle"),
+    (frozenset({RLELossless}), "pylibjpeg pylibjpeg-rle"),
     (frozenset(JPEGLSTransferSyntaxes), "pyjpegls"),
-    (frozenset(JPEG2000TransferSyntaxes), "pylibjpeg-openjpeg"),
+    (frozenset(JPEG2000TransferSyntaxes), "pylibjpeg pylibjpeg-openjpeg"),
     (frozenset(JPEGTransferSyntaxes), "python-gdcm"),
 )
 GREY_JPEG = frozenset({JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1})  # 12 and 16 bits, which gdcm has only in part
@@ -110,7 +110,7 @@ def _decoder(dataset: Dataset, name: str) -> Decoder:
             fix="convert it first",
         ) from None
     if not decoder.is_available:
-        package = next((package for syntaxes, package in CODECS if syntax in syntaxes), "pylibjpeg-openjpeg")
+        package = next((package for syntaxes, package in CODECS if syntax in syntaxes), "pylibjpeg pylibjpeg-openjpeg")
         raise MissingDependencyError(
             f"{name} is compressed as {syntax.name[:80]}",
             expected="a decoder for it",

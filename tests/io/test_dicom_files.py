@@ -1,0 +1,245 @@
+"""DICOM files as they come: folders with other things in them, zips, several series, broken and hostile files."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import time
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+sys.path.append(str(Path(__file__).parent))
+from dicom_phantom import CANARY, Phantom, dataset, enhanced, picture, turned, write_series
+
+from medsam import read_image
+from medsam.errors import GeometryError, InputFileError, MedsamError
+from medsam.io.dicom import headers, read_series, series_of, source_datasets
+
+BUNDLED = Path(pydicom.__file__).parent / "data" / "test_files"
+OTHER = "1.2.826.0.1.3680043.8.498.2"
+
+
+def test_folder_is_searched_with_its_folders_and_other_files_are_passed_over(tmp_path):
+    write_series(tmp_path / "deep" / "er", Phantom())
+    (tmp_path / "notes.txt").write_text("not an image")
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "plan.dcm").write_bytes((BUNDLED / "rtplan.dcm").read_bytes())
+    (tmp_path / "DICOMDIR").write_bytes((BUNDLED / "dicomdirtests" / "DICOMDIR").read_bytes())
+    assert read_image(tmp_path).values.shape == (6, 7, 9)
+
+
+def test_folder_without_dicom_is_refused_with_the_count_of_its_files(tmp_path):
+    (tmp_path / "notes.txt").write_text("not an image")
+    with pytest.raises(InputFileError, match=r"holds no DICOM image \(1 other files\)"):
+        read_image(tmp_path)
+
+
+def test_two_series_are_listed_and_one_can_be_chosen(tmp_path):
+    write_series(tmp_path / "a", Phantom())
+    write_series(tmp_path / "b", Phantom(depth=3, modality="MR", series=OTHER))
+    with pytest.raises(InputFileError) as caught:
+        read_image(tmp_path)
+    assert "8.498.1 (CT, 6 files, 6 x 7 x 9)" in str(caught.value)
+    assert f"{OTHER} (MR, 3 files, 3 x 7 x 9)" in str(caught.value)
+    assert read_image(tmp_path, series=OTHER).values.shape == (3, 7, 9)
+    assert [summary.files for summary in series_of(tmp_path)] == [6, 3]
+    with pytest.raises(InputFileError, match=r"series 1\.2\.3 is not in"):
+        read_image(tmp_path, series="1.2.3")
+
+
+def test_localizer_of_another_orientation_does_not_stand_in_the_way(tmp_path):
+    write_series(tmp_path / "volume", Phantom())
+    scout = (("ImageType", ["ORIGINAL", "PRIMARY", "LOCALIZER"]),)
+    write_series(tmp_path / "scout", Phantom(depth=1, turn=turned(90), tags=scout))
+    assert read_image(tmp_path).values.shape == (6, 7, 9)
+    assert sorted(summary.note for summary in series_of(tmp_path)) == ["", "localizer"]
+
+
+def test_two_orientations_of_one_series_can_be_told_apart_by_number(tmp_path):
+    write_series(tmp_path / "a", Phantom())
+    write_series(tmp_path / "b", Phantom(depth=3, turn=turned(90)))
+    keys = [summary.key for summary in series_of(tmp_path)]
+    assert [key.rpartition("#")[2] for key in keys] == ["1", "2"]
+    assert {read_image(tmp_path, series=key).values.shape[0] for key in keys} == {3, 6}
+    assert len(source_datasets(tmp_path, keys[1])) in (3, 6)
+    with pytest.raises(InputFileError, match="volumes of different orientation"):
+        read_image(tmp_path, series=Phantom().series)
+
+
+def test_echoes_at_the_same_places_are_volumes_of_their_own(tmp_path):
+    for echo in (1, 2):
+        write_series(tmp_path / str(echo), Phantom(modality="MR", tags=(("EchoNumbers", echo),)))
+    with pytest.raises(InputFileError, match="EchoNumbers 2"):
+        read_image(tmp_path)
+    assert read_image(tmp_path, series=f"{Phantom().series}#2").values.shape == (6, 7, 9)
+
+
+def test_zip_is_read_in_place(tmp_path):
+    files = write_series(tmp_path / "in", Phantom())
+    with zipfile.ZipFile(tmp_path / "scan.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, file in enumerate(files):
+            archive.write(file, f"../../outside/{number}")  # a name that would climb out is only a name
+        archive.writestr("readme.txt", "hello")
+    before = sorted(tmp_path.rglob("*"))
+    assert (read_image(tmp_path / "scan.zip").values == read_image(tmp_path / "in").values).all()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_zip_bomb_is_refused_before_it_is_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.dcm", bytes(64 << 20))
+    with pytest.raises(InputFileError, match=r"bomb\.zip packs 67108864 bytes into"):
+        read_image(tmp_path / "bomb.zip")
+
+
+def test_zip_that_lies_about_its_sizes_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "lie.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.dcm", bytes(1 << 20))
+    raw = (tmp_path / "lie.zip").read_bytes()
+    (tmp_path / "lie.zip").write_bytes(raw.replace((1 << 20).to_bytes(4, "little"), (500).to_bytes(4, "little")))
+    with pytest.raises(InputFileError, match="a.dcm"):
+        read_image(tmp_path / "lie.zip")
+
+
+def test_broken_zip_is_refused(tmp_path):
+    (tmp_path / "a.zip").write_bytes(b"PK\x03\x04 and nothing else")
+    with pytest.raises(InputFileError):
+        read_image(tmp_path / "a.zip")
+
+
+def test_deflate_bomb_is_refused_within_a_second(tmp_path):
+    ds = dataset(Phantom(), 0)
+    ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    ds.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    raw = (tmp_path / "a.dcm").read_bytes()
+    length = int.from_bytes(raw[140:144], "little")
+    squeezer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    plain = b"\x09\x00\x10\x00OB\x00\x00" + (300 << 20).to_bytes(4, "little") + bytes(300 << 20)
+    (tmp_path / "a.dcm").write_bytes(raw[: 144 + length] + squeezer.compress(plain) + squeezer.flush())
+    start = time.perf_counter()
+    with pytest.raises(InputFileError, match="inflates"):
+        read_image(tmp_path / "a.dcm")
+    assert time.perf_counter() - start < 1
+
+
+def test_deep_sequences_are_refused(tmp_path):
+    item = b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
+    nest = (b"\x08\x00\x40\x11SQ\x00\x00\xff\xff\xff\xff" + item) * 3000
+    path = write_series(tmp_path, Phantom(depth=1))[0]
+    raw = path.read_bytes()
+    at = raw.index(b"\x08\x00\x60\x00")  # before Modality
+    path.write_bytes(raw[:at] + nest + raw[at:])
+    with pytest.raises(InputFileError, match="cannot be read as DICOM"):
+        read_image(path)
+
+
+def test_size_beyond_the_file_is_refused_before_it_is_allocated(tmp_path):
+    ds = dataset(Phantom(), 0)
+    ds.Rows = ds.Columns = 65535
+    ds.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    with pytest.raises(InputFileError, match=r"declares 8589672450 bytes of pixels and holds 126"):
+        read_image(tmp_path / "a.dcm")
+
+
+def test_cut_file_names_itself_alone(tmp_path):
+    paths = write_series(tmp_path, Phantom())
+    paths[2].write_bytes(paths[2].read_bytes()[:-40])
+    with pytest.raises(InputFileError, match=f"^{paths[2].name} is truncated: 86 of 126 bytes"):
+        read_image(tmp_path)
+    with pytest.raises(InputFileError, match=r"^MR_truncated\.dcm is truncated"):
+        read_image(BUNDLED / "MR_truncated.dcm")
+
+
+def test_slice_cut_before_its_pixels_is_not_passed_over(tmp_path):
+    paths = write_series(tmp_path, Phantom())
+    for keep in (300, 700):
+        whole = paths[5].read_bytes()
+        paths[5].write_bytes(whole[:keep])
+        with pytest.raises(InputFileError, match=paths[5].name):
+            read_image(tmp_path)
+        paths[5].write_bytes(whole)
+
+
+def test_other_dicom_objects_say_what_they_are():
+    with pytest.raises(InputFileError, match="RT Structure Set Storage"):
+        read_image(BUNDLED / "rtstruct.dcm")
+    with pytest.raises(InputFileError, match="a dose"):
+        read_image(BUNDLED / "rtdose.dcm")
+
+
+def test_frames_and_their_descriptions_must_agree():
+    ds = enhanced(Phantom())
+    ds.PerFrameFunctionalGroupsSequence = list(ds.PerFrameFunctionalGroupsSequence)[:-1]
+    with pytest.raises(InputFileError, match="declares 6 frames but describes 5"):
+        read_series([ds])
+
+
+def test_cine_frames_do_not_mix_with_other_objects():
+    one, two = (picture(np.zeros((2, 4, 5), np.uint8), "MONOCHROME2") for _ in range(2))
+    with pytest.raises(InputFileError, match=r"holds 2"):
+        read_series([one, two])
+
+
+def test_no_message_and_no_log_line_repeats_the_patient(tmp_path, caplog, capfd):
+    caplog.set_level(logging.DEBUG)
+    cases = {
+        "gap": Phantom(missing=(2,)),
+        "double": Phantom(doubled=(2,)),
+        "tilt": Phantom(tilt_degrees=9),
+        "short": Phantom(tags=(("ImagesInAcquisition", 9),)),
+        "bad": Phantom(tags=(("AccessionNumber", f"{CANARY}-too-long-for-it-and-\\bad"),)),
+    }
+    for name, phantom in cases.items():
+        write_series(tmp_path / name, phantom)
+    write_series(tmp_path / "two" / "a", Phantom())
+    write_series(tmp_path / "two" / "b", Phantom(series=OTHER))
+    cut = write_series(tmp_path / "cut", Phantom())[0]
+    cut.write_bytes(cut.read_bytes().replace(b"\x28\x00\x10\x00US", b"\x28\x00\x10\x00PN"))
+    texts = []
+    for name in [*cases, "two", "cut"]:
+        try:
+            read_image(tmp_path / name)
+        except MedsamError as error:
+            texts.append(str(error))
+    said = "".join([*texts, caplog.text, *capfd.readouterr()])
+    assert len(texts) == 6
+    assert not any(word in said for word in ("Canary", "CANARY", "19010203"))
+
+
+def test_headers_is_another_name_for_source_datasets(tmp_path):
+    write_series(tmp_path, Phantom())
+    assert [ds.SOPInstanceUID for ds in headers(tmp_path)] == [ds.SOPInstanceUID for ds in source_datasets(tmp_path)]
+
+
+def test_data_sets_without_pixels_or_none_at_all_are_refused():
+    with pytest.raises(InputFileError, match="no data sets"):
+        read_series([])
+    ds = dataset(Phantom(), 0)
+    del ds.PixelData
+    with pytest.raises(InputFileError, match="object 1 has no pixels"):
+        read_series([ds])
+
+
+def test_data_sets_from_memory_equal_files(tmp_path):
+    files = write_series(tmp_path, Phantom())
+    sets = [pydicom.dcmread(io.BytesIO(file.read_bytes())) for file in files]
+    one, two = read_series(sets), read_image(tmp_path)
+    assert (one.values == two.values).all()
+    assert one.grid.same_as(two.grid, 1e-9)
+
+
+def test_gapped_series_in_a_zip_resamples(tmp_path):
+    files = write_series(tmp_path / "in", Phantom(missing=(2,)))
+    with zipfile.ZipFile(tmp_path / "scan.zip", "w") as archive:
+        for number, file in enumerate(files):
+            archive.write(file, str(number))
+    with pytest.raises(GeometryError):
+        read_image(tmp_path / "scan.zip")
+    assert read_image(tmp_path / "scan.zip", geometry="resample").values.shape == (6, 7, 9)
