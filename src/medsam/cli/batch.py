@@ -284,7 +284,7 @@ def _voxels(mask: Mask) -> dict[int, int]:
     return {int(i): int(n) for i, n in zip(ids, counts, strict=True) if i}
 
 
-class _progress:  # noqa: N801 - reads as the context it is
+class _progress:
     """A bar on a terminal, nothing for a single image."""
 
     def __init__(self, total: int, shown: bool) -> None:

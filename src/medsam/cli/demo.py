@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from medsam.inference.predictor import Predictor
 
 Box = tuple[float, float, float, float]
 
@@ -100,7 +106,7 @@ def _source(case: Case) -> Path:
     return path
 
 
-def _run(case: Case, source: Path, predictor: object, output: Path) -> tuple[object, str]:
+def _run(case: Case, source: Path, predictor: Predictor, output: Path) -> tuple[NDArray[np.uint8], str]:
     import time
 
     from PIL import Image as Picture
@@ -108,12 +114,10 @@ def _run(case: Case, source: Path, predictor: object, output: Path) -> tuple[obj
     from medsam.imaging.intensity import normalize
     from medsam.imaging.overlay import captioned, overlay
     from medsam.imaging.prompts import Prompt
-    from medsam.inference.predictor import Predictor
     from medsam.inference.prompted import segment_prompts
     from medsam.io.atomic import replacing
     from medsam.io.formats import read_image, write_mask
 
-    assert isinstance(predictor, Predictor)  # noqa: S101
     start = time.perf_counter()
     stored = normalize(read_image(source, modality=case.modality), window=case.window)
     axis = stored.grid.axis_named(case.plane) if case.plane else 0

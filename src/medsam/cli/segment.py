@@ -16,7 +16,7 @@ def segment(
     box: Annotated[list[str], Parameter(negative=(), allow_leading_hyphen=True)] = [],  # noqa: B006 - cyclopts reads it
     point: Annotated[list[str], Parameter(negative=(), allow_leading_hyphen=True)] = [],  # noqa: B006
     prompts: Path | None = None,
-    slice: int | None = None,  # noqa: A002 - the flag's name
+    slice: int | None = None,
     plane: Literal["axial", "coronal", "sagittal"] | None = None,
     modality: str | None = None,
     window: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
@@ -24,7 +24,7 @@ def segment(
     device: str | None = None,
     precision: Literal["fp32", "bf16", "fp16", "int8"] = "fp32",
     runtime: Literal["auto", "torch", "openvino"] = "auto",
-    format: str | None = None,  # noqa: A002 - the flag's name
+    format: str | None = None,
     reference: Path | None = None,
     series: str | None = None,
     geometry: Literal["refuse", "resample"] = "refuse",

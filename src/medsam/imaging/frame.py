@@ -131,7 +131,8 @@ def _resize_area(image_HWC: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDAr
     columns = _area_weights(width, size_hw[1], enlarging)
     tall = (rows @ image_HWC.reshape(height, width * channels).astype(np.float32)).reshape(size_hw[0], width, channels)
     wide = np.einsum("ow,hwc->hoc", columns, tall, optimize=True)
-    return np.clip(np.rint(wide), 0, 255).astype(np.uint8)
+    resized: NDArray[np.uint8] = np.clip(np.rint(wide), 0, 255).astype(np.uint8)
+    return resized
 
 
 @lru_cache(maxsize=64)

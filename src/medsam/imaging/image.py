@@ -45,12 +45,13 @@ class Grid:
             raise GeometryError(f"shape is {self.shape}", expected="(D, H, W), each at least 1", fix="check the file")
         spacing = self.spacing_mm
         if spacing is not None:
-            spacing = tuple(float(s) for s in spacing)
             if len(spacing) != 3 or not all(np.isfinite(spacing)) or min(spacing) <= 0:
                 raise GeometryError(f"spacing_mm is {self.spacing_mm}", expected="three positive mm", fix="pass --spacing")
+            spacing = (float(spacing[0]), float(spacing[1]), float(spacing[2]))
         affine = self._checked_affine(spacing)
         if spacing is None and self.affine is not None:
-            spacing = tuple(float(s) for s in np.linalg.norm(affine[:3, :3], axis=0))
+            z, y, x = np.linalg.norm(affine[:3, :3], axis=0)
+            spacing = (float(z), float(y), float(x))
         affine.setflags(write=False)
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "spacing_mm", spacing)
@@ -79,12 +80,14 @@ class Grid:
     def to_world(self, index_N3: np.ndarray) -> NDArray[np.float64]:
         """Move (N, 3) voxel indices (z, y, x) to (N, 3) LPS mm (x, y, z)."""
         index_N3 = np.asarray(index_N3, dtype=np.float64).reshape(-1, 3)
-        return index_N3 @ self._axes.T + self._matrix[:3, 3]
+        world_N3: NDArray[np.float64] = index_N3 @ self._axes.T + self._matrix[:3, 3]
+        return world_N3
 
     def to_index(self, world_N3: np.ndarray) -> NDArray[np.float64]:
         """Move (N, 3) LPS mm (x, y, z) to (N, 3) fractional voxel indices (z, y, x)."""
         world_N3 = np.asarray(world_N3, dtype=np.float64).reshape(-1, 3)
-        return np.linalg.solve(self._axes, (world_N3 - self._matrix[:3, 3]).T).T
+        index_N3 = np.linalg.solve(self._axes, (world_N3 - self._matrix[:3, 3]).T).T.astype(np.float64)
+        return index_N3
 
     @property
     def _matrix(self) -> Affine:

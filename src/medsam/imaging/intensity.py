@@ -129,7 +129,7 @@ def _percentiles(flat: np.ndarray) -> tuple[float, float]:
     def at(percent: float) -> float:
         position = percent / 100 * (flat.size - 1)
         below, above = (int(np.searchsorted(ranks, rank, side="right")) for rank in (np.floor(position), np.ceil(position)))
-        return offset + below + (above - below) * (position - np.floor(position))
+        return float(offset + below + (above - below) * (position - np.floor(position)))
 
     return at(PERCENTILES[0]), at(PERCENTILES[1])
 

@@ -134,15 +134,20 @@ def prompts_from_drawing(
     xy = tuple((x, y) for x, y, _ in points)
     signs = tuple(sign for _, _, sign in points)
     if points:
-        box = flat[0] if flat else None
-        return [Prompt(label=1, slice=slice_index, box=box, points=xy, point_labels=signs)]  # type: ignore[arg-type]
+        return [Prompt(label=1, slice=slice_index, box=_four(flat[0]) if flat else None, points=xy, point_labels=signs)]
     prompts: list[Prompt] = []
     for label, box in enumerate(boxes, start=1):
         if len(box) == 4:
-            prompts.append(Prompt(label=label, slice=slice_index, box=box))  # type: ignore[arg-type]
+            prompts.append(Prompt(label=label, slice=slice_index, box=_four(box)))
         else:
-            prompts.append(Prompt(label=label, box_3d=box))  # type: ignore[arg-type]
+            x0, y0, z0, x1, y1, z1 = box
+            prompts.append(Prompt(label=label, box_3d=(x0, y0, z0, x1, y1, z1)))
     return prompts
+
+
+def _four(box: tuple[float, ...]) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = box
+    return x0, y0, x1, y1
 
 
 def _numbers(text: str) -> tuple[float, ...]:

@@ -73,8 +73,8 @@ def _prompt(source: Path, where: str, row: object, number: int) -> Prompt:
         return Prompt(
             label=int(row.get("label", number)),
             slice=None if row.get("slice") is None else int(row["slice"]),
-            box=box if len(box) == 4 else None,  # type: ignore[arg-type]
-            box_3d=box if len(box) == 6 else None,  # type: ignore[arg-type]
+            box=box if len(box) == 4 else None,
+            box_3d=box if len(box) == 6 else None,
             points=tuple((point[0], point[1]) for point in points),
             point_labels=tuple(int(point[2]) if len(point) == 3 else 1 for point in points),
             image=None if row.get("image") is None else str(row["image"]),
