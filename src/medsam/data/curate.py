@@ -31,7 +31,6 @@ from medsam.io.atomic import replacing
 
 FORMAT = 1  # of the store's files
 RECIPE = 1  # raised whenever the same sources would make other bytes
-CASES_PER_SHARD = 256
 BYTES_PER_SHARD = 64 << 20  # of source files
 _NOT_CONTENT = frozenset({"text", "title", "url", "notes", "citation", "external"})
 
@@ -44,11 +43,13 @@ class Settings:
         seed: Of the split.
         fractions: Of train, tune and val (paper, Training protocol).
         bits: 8, or 16 for pixels in finer steps.
+        cases_per_shard: Most cases of a shard, which is what a worker does at a time.
     """
 
     seed: int = 0
     fractions: tuple[float, float, float] = FRACTIONS
     bits: Bits = 8
+    cases_per_shard: int = 256
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fractions", check_fractions(self.fractions))
@@ -158,7 +159,7 @@ def _add(
     """Make the missing shards of one data set and write down which shards it has."""
     card = source.card
     try:
-        shards = list(plan(source, store, settings.bits))
+        shards = list(plan(source, store, settings))
     except DataError as error:
         report.failed_cards[card.name] = str(error)
         return
@@ -176,7 +177,7 @@ def _add(
     _record(source, store, [shard.name for shard in shards if shard.name not in failed], complete=not failed)
 
 
-def plan(source: Source, store: Path, bits: Bits) -> Iterator[Shard]:
+def plan(source: Source, store: Path, settings: Settings) -> Iterator[Shard]:
     """Divide a data set into shards: runs of cases in order, each named by the content it is made of.
 
     Raises:
@@ -187,12 +188,12 @@ def plan(source: Source, store: Path, bits: Bits) -> Iterator[Shard]:
     size = 0
     for case in find_cases(source.card, root):
         grown = size + sum(_size(root / name) for name in (case.image, *(f for m in case.masks for f in m.files)))
-        if run_of and (len(run_of) == CASES_PER_SHARD or grown > BYTES_PER_SHARD):
-            yield _shard(source.card, root, run_of, store, bits)
+        if run_of and (len(run_of) == settings.cases_per_shard or grown > BYTES_PER_SHARD):
+            yield _shard(source.card, root, run_of, store, settings.bits)
             run_of, grown = [], grown - size
         run_of.append(case)
         size = grown
-    yield _shard(source.card, root, run_of, store, bits)
+    yield _shard(source.card, root, run_of, store, settings.bits)
 
 
 def _size(path: Path) -> int:

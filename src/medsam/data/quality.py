@@ -219,7 +219,7 @@ def suspect_text(plane_HWC: NDArray[np.uint8]) -> bool:
     glyphs = []
     for rows, columns in ndimage.find_objects(pieces):
         height, width = rows.stop - rows.start, columns.stop - columns.start
-        if 6 <= height <= 40 and 1 <= width <= 1.5 * height:
+        if 6 <= height <= 40 and 1 <= width <= 2.5 * height:
             glyphs.append((rows.stop, height, columns.start, columns.stop))
     return any(_starts_line(glyph, glyphs) for glyph in glyphs)
 
@@ -229,6 +229,6 @@ def _starts_line(first: tuple[int, int, int, int], glyphs: list[tuple[int, int, 
     base, height, _, end = first
     length = 1
     for bottom, other, start, stop in sorted(glyphs, key=lambda g: g[2]):
-        if abs(bottom - base) <= 1 and abs(other - height) <= max(1, height // 4) and 0 < start - end <= height:
+        if abs(bottom - base) <= 1 and abs(other - height) <= max(1, height // 4) and 0 < start - end <= 1.5 * height:
             length, end = length + 1, stop
     return length >= 5
