@@ -68,6 +68,17 @@ def rule_of(image: Image) -> IntensityRule | None:
     return RULES[image.modality]
 
 
+def intensity_bounds(image: Image, window: str | Window | None = None) -> tuple[IntensityRule, float, float]:
+    """The rule normalize follows for this image, and the raw values it turns into 0 and 255.
+
+    Raises:
+        IntensityError: as normalize.
+    """
+    chosen = parse_window(window) if window is not None else None
+    _refuse_non_finite(image.values)
+    return _rule(image, chosen), *_bounds(image, chosen, "paper")
+
+
 def _rule(image: Image, window: Window | None) -> IntensityRule:
     rule = rule_of(image)
     if window is not None and rule in (None, IntensityRule.WINDOW):

@@ -166,6 +166,20 @@ def format_names(ability: str) -> list[str]:
     return [row.name for row in FORMATS if ability in row.can]
 
 
+def format_of(path: str | Path) -> Format:
+    """The row that reads a file: as an image where it can, else as a mask.
+
+    Raises:
+        InputFileError: missing, empty or unknown.
+    """
+    source = _existing(path)
+    lowered = source.name.lower()
+    suffixes = {suffix: row for row in reversed(FORMATS) for suffix in row.suffixes if lowered.endswith(suffix)}
+    if suffixes and not source.is_dir():
+        return suffixes[max(suffixes, key=len)]
+    return _row_for(source, "read_image")
+
+
 def _existing(path: str | Path) -> Path:
     source = Path(path)
     if not source.exists():
