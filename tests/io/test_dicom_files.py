@@ -104,7 +104,7 @@ def test_zip_that_lies_about_its_sizes_is_refused(tmp_path):
         archive.writestr("a.dcm", bytes(1 << 20))
     raw = (tmp_path / "lie.zip").read_bytes()
     (tmp_path / "lie.zip").write_bytes(raw.replace((1 << 20).to_bytes(4, "little"), (500).to_bytes(4, "little")))
-    with pytest.raises(InputFileError, match="a.dcm"):
+    with pytest.raises(InputFileError, match=r"a\.dcm"):
         read_image(tmp_path / "lie.zip")
 
 
