@@ -33,7 +33,10 @@ def ras(*index):
 
 
 def line(*ends, system="LPS"):
-    points = [{"id": str(i), "label": f"L-{i}", "position": p, "positionStatus": "defined"} for i, p in enumerate(ends, start=1)]
+    points = [
+        {"id": str(i), "label": f"L-{i}", "position": p, "positionStatus": "defined"}
+        for i, p in enumerate(ends, start=1)
+    ]
     return {"type": "Line", "coordinateSystem": system, "controlPoints": points}
 
 
@@ -54,7 +57,13 @@ def test_slicer_lines_of_two_files_become_one_object(tmp_path, system, place):
 
 def test_slicer_roi_is_a_rectangle_on_every_slice_it_holds(tmp_path):
     centre = mm(4, 20, 25)
-    roi = {"type": "ROI", "coordinateSystem": "LPS", "center": centre, "size": [8.0, 16.0, 21.0], "orientation": [1, 0, 0, 0, 1, 0, 0, 0, 1]}
+    roi = {
+        "type": "ROI",
+        "coordinateSystem": "LPS",
+        "center": centre,
+        "size": [8.0, 16.0, 21.0],
+        "orientation": [1, 0, 0, 0, 1, 0, 0, 0, 1],
+    }
     markers = read_markers([save(tmp_path / "R.mrk.json", {"markups": [roi]})], TARGET)
     assert [m.slice for m in markers] == [2, 3, 4, 5, 6]  # 21 mm: two slices of 5 mm to either side
     assert all(np.allclose(m.box, (20, 10, 30, 30)) for m in markers)
@@ -71,7 +80,10 @@ def test_csv_in_voxels_and_in_mm_agree(tmp_path):
 
 
 def test_json_in_voxels_and_in_mm_agree(tmp_path):
-    rows = [{"label": 2, "slice": 3, "points": [[5, 10], [25, 14], [16, 6]], "name": "node"}, {"label": 2, "points_mm": [ras(5, 1, 2), ras(5, 3, 4)]}]
+    rows = [
+        {"label": 2, "slice": 3, "points": [[5, 10], [25, 14], [16, 6]], "name": "node"},
+        {"label": 2, "points_mm": [ras(5, 1, 2), ras(5, 3, 4)]},
+    ]
     markers = read_markers([save(tmp_path / "m.json", {"coordinateSystem": "RAS", "markers": rows})], TARGET)
     assert [(m.label, m.slice, m.name) for m in markers] == [(2, 3, "node"), (2, 5, None)]
     assert markers[0].box == (5, 6, 25, 14)
@@ -140,7 +152,13 @@ def series(tmp_path):
         ds.file_meta = meta
         ds.SOPClassUID, ds.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
         ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = "1.2.3", "1.2.3.4", "1.2.3.5"
-        ds.Modality, ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = "CT", "Test^Phantom", "T1", "", ""
+        ds.Modality, ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = (
+            "CT",
+            "Test^Phantom",
+            "T1",
+            "",
+            "",
+        )
         ds.StudyID, ds.StudyDate, ds.StudyTime, ds.AccessionNumber, ds.ReferringPhysicianName = "1", "", "", "", ""
         ds.SeriesNumber, ds.InstanceNumber = 1, k + 1
         ds.ImagePositionPatient = mm(k, 0, 0)
@@ -171,13 +189,25 @@ def report(path, datasets, lesions, *, in_space):
                 points = np.array(ends, dtype=float) + 0.5  # SR counts from the corner of the first pixel
                 region = hd.sr.CoordinatesForMeasurement(hd.sr.GraphicTypeValues.POLYLINE, points, source)
             length = float(np.linalg.norm(np.subtract(*ends)))
-            measurements.append(hd.sr.Measurement(concept, length, codes.UCUM.Millimeter, referenced_coordinates=[region]))
+            measurements.append(
+                hd.sr.Measurement(concept, length, codes.UCUM.Millimeter, referenced_coordinates=[region])
+            )
         measurements = measurements or [hd.sr.Measurement(LONG, 12.0, codes.UCUM.Millimeter)]
         tracking = hd.sr.TrackingIdentifier(uid=generate_uid(), identifier=name)
         groups.append(hd.sr.MeasurementsAndQualitativeEvaluations(tracking, measurements=measurements))
-    body = hd.sr.MeasurementReport(observation_context=context, procedure_reported=codes.LN.CTUnspecifiedBodyRegion, imaging_measurements=groups)
+    body = hd.sr.MeasurementReport(
+        observation_context=context, procedure_reported=codes.LN.CTUnspecifiedBodyRegion, imaging_measurements=groups
+    )
     cls = hd.sr.Comprehensive3DSR if in_space else hd.sr.ComprehensiveSR
-    ds = cls(evidence=datasets, content=body, series_instance_uid=generate_uid(), series_number=2, sop_instance_uid=generate_uid(), instance_number=1, manufacturer="Test")
+    ds = cls(
+        evidence=datasets,
+        content=body,
+        series_instance_uid=generate_uid(),
+        series_number=2,
+        sop_instance_uid=generate_uid(),
+        instance_number=1,
+        manufacturer="Test",
+    )
     ds.save_as(path)
     return path
 

@@ -127,7 +127,7 @@ def annotate(
             "window": window,
         }
         rounded = {phase: round(value, 4) for phase, value in seconds.items()}
-        files = {"scan": scan, "markers": [str(m) for m in markers], "output": str(output)}
+        files = {"scan": _shown(scan), "markers": [str(m) for m in markers], "output": str(output)}
         _write_record(record, predictor, result, {**files, **how, "seconds": rounded})
     _report(output, result, {m.slice for m in drawn}, seconds)
 
@@ -146,6 +146,16 @@ def _local(scan: str) -> Iterator[Path]:
         series = Path(folder) / "series"
         fetch(parse_address(scan), series)
         yield series
+
+
+def _shown(scan: str) -> str:
+    """The scan as a record may name it: without the credentials of an address."""
+    from medsam.io.dicomweb import is_address, parse_address
+
+    if not is_address(scan):
+        return scan
+    address = parse_address(scan)
+    return f"{address.url}/studies/{address.study}/series/{address.series}"
 
 
 def _store(scan: str, output: Path) -> None:
