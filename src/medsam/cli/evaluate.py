@@ -21,6 +21,7 @@ def evaluate(
     max_targets: int = 20,
     device: str | None = None,
     precision: Literal["fp32", "bf16", "fp16", "int8"] = "fp32",
+    runtime: Literal["auto", "torch", "openvino"] = "auto",
 ) -> int:
     """Measure a model on images with expert masks: Dice and NSD per target, per data set and per modality.
 
@@ -46,6 +47,8 @@ def evaluate(
         cpu, cuda or mps; the best one there without it.
     precision
         Arithmetic of the image encoder.
+    runtime
+        What runs the image encoder.
     """
     from rich.console import Console
     from rich.progress import track
@@ -58,7 +61,7 @@ def evaluate(
     taken = None if split == "all" else split
     protocol = Protocol(split=taken, noise_px=noise_px, noise=noise, seed=seed, max_targets=max_targets or None)
     samples = [sample for folder in folders for sample in read_samples(folder, protocol.split)]
-    predictor = load_predictor(model, device=device, precision=precision)
+    predictor = load_predictor(model, device=device, precision=precision, runtime=runtime)
     weights = predictor.manifest.sha256 or predictor.weights
     file = ScoreFile(output, predictor.manifest.name, weights, protocol)
     for sample in track(samples, "evaluate", console=Console(stderr=True)):

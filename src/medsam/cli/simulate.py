@@ -28,6 +28,7 @@ def simulate(
     model: str | None = None,
     device: str | None = None,
     precision: Literal["fp32", "bf16", "fp16", "int8"] = "fp32",
+    runtime: Literal["auto", "torch", "openvino"] = "auto",
     cache: Path | None = None,
 ) -> None:
     """Draw markers as a reader would, run the pipeline, and report Dice, NSD and slices to correct.
@@ -70,16 +71,22 @@ def simulate(
         cpu, cuda or mps; the best one there without it.
     precision
         Arithmetic of the image encoder.
+    runtime
+        What runs the image encoder.
     cache
         Folder for embeddings: every distance after the first then costs little.
     """
     from medsam.annotation.interpolation import Interpolation
     from medsam.cli.simulation import Study, parse_times, run_study
-    from medsam.inference.predictor import load_predictor
+    from medsam.inference.predictor import Predictor, load_predictor
 
     study = Study(
         pairs=tuple(pairs), every=tuple(every), whole=whole, labels=tuple(labels), jitter_mm=jitter_mm, seed=seed,
         threshold=threshold, times=parse_times(seconds), boxes=Interpolation(interpolation, margin_px), plane=plane,
         modality=modality, window=window, cache=cache,
     )  # fmt: skip
-    print(run_study(study, output, lambda: load_predictor(model, device=device, precision=precision)), end="")
+
+    def load() -> Predictor:
+        return load_predictor(model, device=device, precision=precision, runtime=runtime)
+
+    print(run_study(study, output, load), end="")
