@@ -126,37 +126,54 @@ def resize(image_HWC: NDArray[np.uint8], size_hw: tuple[int, int], interpolation
 
 def _resize_area(image_HWC: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[np.uint8]:
     height, width, channels = image_HWC.shape
-    enlarging = size_hw[0] > height or size_hw[1] > width
-    rows = _area_weights(height, size_hw[0], enlarging)
-    columns = _area_weights(width, size_hw[1], enlarging)
+    if size_hw[0] > height or size_hw[1] > width:
+        return _enlarge_area(image_HWC, size_hw)
+    rows, columns = _area_weights(height, size_hw[0]), _area_weights(width, size_hw[1])
     tall = (rows @ image_HWC.reshape(height, width * channels).astype(np.float32)).reshape(size_hw[0], width, channels)
     wide = np.einsum("ow,hwc->hoc", columns, tall, optimize=True)
-    resized: NDArray[np.uint8] = np.clip(np.rint(wide), 0, 255).astype(np.uint8)
+    halved = (height, width) == (2 * size_hw[0], 2 * size_hw[1])
+    resized: NDArray[np.uint8] = (np.floor(wide + 0.5) if halved else np.rint(wide)).astype(np.uint8)  # as published
     return resized
 
 
 @lru_cache(maxsize=64)
-def _area_weights(size: int, new_size: int, enlarging: bool) -> NDArray[np.float32]:
-    """(new_size, size) weights: the share of each old pixel in each new one; rows sum to 1.
-
-    When any side grows, the area filter of the published pre-processing turns into a blend of the two old pixels a new one
-    overlaps, on both axes.
-    """
+def _area_weights(size: int, new_size: int) -> NDArray[np.float32]:
+    """(new_size, size) weights of a resize that shrinks: the share of each old pixel in each new one; rows sum to 1."""
     weights = np.zeros((new_size, size), dtype=np.float64)
     step = size / new_size
     for new in range(new_size):
-        if enlarging:
-            old = int(np.floor(new * step))
-            share = (new + 1) - (old + 1) / step
-            share = 0.0 if share <= 0 else share - np.floor(share)
-            weights[new, min(old, size - 1)] += 1 - share
-            weights[new, min(old + 1, size - 1)] += share
-            continue
         start, stop = new * step, (new + 1) * step
         for old in range(int(start), min(int(np.ceil(stop)), size)):
             weights[new, old] = max(0.0, min(stop, old + 1) - max(start, old))
         weights[new] /= weights[new].sum()
     return weights.astype(np.float32)
+
+
+def _enlarge_area(image_HWC: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[np.uint8]:
+    """The area filter where a side grows: a blend of the two old pixels a new one overlaps, on both axes.
+
+    In the fixed-point steps of the published pre-processing, so that no pixel differs from it by a grey level.
+    """
+    left, right, share = _overlapped(image_HWC.shape[1], size_hw[1])
+    upper, lower, part = _overlapped(image_HWC.shape[0], size_hw[0])
+    image = image_HWC.astype(np.int32)
+    wide = image[:, left] * (2048 - share)[:, None] + image[:, right] * share[:, None]  # (H, columns, C), times 2048
+    blend = [
+        (one >> 4) * weight[:, None, None] >> 16 for one, weight in ((wide[upper], 2048 - part), (wide[lower], part))
+    ]
+    enlarged: NDArray[np.uint8] = np.clip((blend[0] + blend[1] + 2) >> 2, 0, 255).astype(np.uint8)
+    return enlarged
+
+
+def _overlapped(size: int, new_size: int) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    """For each new pixel the two old ones it overlaps and the second one's share in 1/2048."""
+    scale = new_size / size
+    new = np.arange(new_size)
+    first = np.floor(new * (1 / scale))
+    share = ((new + 1) - (first + 1) * scale).astype(np.float32)
+    share = np.where(share <= 0, np.float32(0), share - np.floor(share))
+    first = np.minimum(first, size - 1).astype(np.int32)
+    return first, np.minimum(first + 1, size - 1), np.rint(share * 2048).astype(np.int32)
 
 
 def _scaled(image_HWC: NDArray[np.uint8], scaling: Scaling) -> NDArray[np.float32]:
