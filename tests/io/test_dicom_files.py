@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
 sys.path.append(str(Path(__file__).parent))
 from dicom_phantom import CANARY, Phantom, dataset, enhanced, picture, turned, write_series
@@ -144,7 +144,7 @@ def test_size_beyond_the_file_is_refused_before_it_is_allocated(tmp_path):
     ds = dataset(Phantom(), 0)
     ds.Rows = ds.Columns = 65535
     ds.save_as(tmp_path / "a.dcm", enforce_file_format=True)
-    with pytest.raises(InputFileError, match=r"declares 8589672450 bytes of pixels and holds 126"):
+    with pytest.raises(InputFileError, match=r"declares at least 8589672450 bytes of pixels and holds 126"):
         read_image(tmp_path / "a.dcm")
 
 
@@ -187,6 +187,22 @@ def test_cine_frames_do_not_mix_with_other_objects():
         read_series([one, two])
 
 
+def test_compressed_object_with_more_frames_than_bytes_is_refused_at_once():
+    ds = picture(np.zeros((2, 4, 5), np.uint8), "MONOCHROME2")
+    ds.compress(RLELossless, generate_instance_uid=False)
+    ds.NumberOfFrames = 90_000
+    with pytest.raises(InputFileError, match="declares at least 720000 bytes"):
+        read_series([ds])
+
+
+def test_echoes_of_one_acquisition_are_counted_together(tmp_path):
+    tags = (("ImagesInAcquisition", 12), ("AcquisitionNumber", 1))
+    for echo in (1, 2):
+        write_series(tmp_path / str(echo), Phantom(modality="MR", tags=(("EchoNumbers", echo), *tags)))
+    assert read_image(tmp_path, series=f"{Phantom().series}#1").values.shape == (6, 7, 9)
+
+
+@pytest.mark.filterwarnings("ignore:The value length")
 def test_no_message_and_no_log_line_repeats_the_patient(tmp_path, caplog, capfd):
     caplog.set_level(logging.DEBUG)
     cases = {

@@ -52,10 +52,11 @@ def read_image(path: Path, options: ReadOptions) -> Image:
     """
     with quiet():
         contents = read_contents(path)
-        group = choose_group(group_planes(contents.instances), options.series, path.name)
+        groups = group_planes(contents.instances)
+        group = choose_group(groups, options.series, path.name)
         alone = len(contents.instances) == 1 and path.is_file()
         if options.geometry == "refuse" and not alone:
-            refuse_incomplete(group)
+            refuse_incomplete(group, groups)
         return _image(group, options.geometry)
 
 
@@ -87,7 +88,7 @@ def _instance(dataset: Dataset, number: int) -> Instance:
         meta = getattr(dataset, "file_meta", None)
         if meta is not None and "TransferSyntaxUID" in meta:
             encapsulated = meta.TransferSyntaxUID.is_compressed
-        return Instance(name, dataset, None if encapsulated else len(pixels), lambda: dataset)
+        return Instance(name, dataset, len(pixels), bool(encapsulated), lambda: dataset)
 
 
 def _image(group: Group, geometry: Geometry) -> Image:

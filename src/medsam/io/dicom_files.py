@@ -56,23 +56,25 @@ class Source:
     Args:
         name: File name for messages, without its folder.
         path: The file, or the archive that holds it.
-        member: Name inside the archive, None for a plain file.
         size: Bytes, uncompressed.
+        archive: The open archive, None for a plain file; it closes when its last source is forgotten.
+        member: The entry of the archive.
     """
 
     name: str
     path: Path
-    member: str | None
     size: int
+    archive: zipfile.ZipFile | None = None
+    member: zipfile.ZipInfo | None = None
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
         """Open for reading from the start, in memory if it comes out of an archive."""
-        if self.member is None:
+        if self.archive is None or self.member is None:
             with self.path.open("rb") as file:
                 yield file
             return
-        with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as packed:
+        with self.archive.open(self.member) as packed:
             data = packed.read(self.size + 1)
         if len(data) != self.size:
             raise InputFileError(
@@ -90,13 +92,15 @@ class Instance:
     Args:
         name: File name for messages.
         header: Everything before the pixels.
-        pixel_bytes: Length of the pixel data element, None for encapsulated (compressed) pixels.
+        pixel_bytes: Length of the pixel data; for encapsulated pixels, all that the file holds after its header.
+        encapsulated: Whether the pixels are compressed.
         load: Gives the header together with the pixels.
     """
 
     name: str
     header: Dataset
-    pixel_bytes: int | None
+    pixel_bytes: int
+    encapsulated: bool
     load: Callable[[], Dataset]
 
 
@@ -133,7 +137,7 @@ def quiet() -> Iterator[None]:
         logger.addFilter(silence)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.filterwarnings("ignore", module=r"pydicom|medsam")
             yield
     finally:
         for logger in loggers:
@@ -161,13 +165,13 @@ def read_contents(path: Path) -> Contents:
 def _sources(path: Path) -> list[Source]:
     if path.is_dir():
         files = sorted(Path(folder) / name for folder, _, names in os.walk(path) for name in names)
-        return [Source(file.name, file, None, file.stat().st_size) for file in files if file.is_file()]
+        return [Source(file.name, file, file.stat().st_size) for file in files if file.is_file()]
     if not path.is_file():
         raise InputFileError(
             f"{path.name} does not exist", expected="an existing file or DICOM folder", fix="check the path"
         )
     packed = zipfile.is_zipfile(path) and not _has_magic(path)
-    return _members(path) if packed else [Source(path.name, path, None, path.stat().st_size)]
+    return _members(path) if packed else [Source(path.name, path, path.stat().st_size)]
 
 
 def _has_magic(path: Path) -> bool:
@@ -176,7 +180,8 @@ def _has_magic(path: Path) -> bool:
 
 
 def _members(path: Path) -> list[Source]:
-    with untrusted(path.name), zipfile.ZipFile(path) as archive:
+    with untrusted(path.name):
+        archive = zipfile.ZipFile(path)
         members = [member for member in archive.infolist() if not member.is_dir()]
     total = sum(member.file_size for member in members)
     if len(members) > MAX_MEMBERS or total > MAX_ARCHIVE_BYTES:
@@ -195,7 +200,7 @@ def _members(path: Path) -> list[Source]:
             )
         if member.flag_bits & 1:
             raise InputFileError(f"{path.name} is encrypted", expected="a zip without a password", fix=UNPACK)
-    return [Source(Path(member.filename).name, path, member.filename, member.file_size) for member in members]
+    return [Source(Path(member.filename).name, path, member.file_size, archive, member) for member in members]
 
 
 def read_instance(source: Source, *, strict: bool = False) -> Instance | None:
@@ -250,9 +255,8 @@ def _parse(source: Source, file: BinaryIO, *, strict: bool, legacy: bool) -> Ins
             expected="a whole file",
             fix=RECOPY,
         )
-    return Instance(
-        source.name, header, None if encapsulated else length, lambda: _with_pixels(source, header, offset, legacy)
-    )
+    size = end - offset if encapsulated else length
+    return Instance(source.name, header, size, encapsulated, lambda: _with_pixels(source, header, offset, legacy))
 
 
 def _refuse_without_pixels(source: Source, header: FileDataset, *, strict: bool, legacy: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ TRAITS = (
 )  # fmt: skip
 HIDDEN_TRAITS = frozenset({"AcquisitionTime", "ContentTime"})  # split by them, but never print them
 MAX_FRAMES = 100_000
+FRAME_BYTES = 8  # no compressed frame is shorter than the head of its item
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,11 +81,11 @@ def planes_of(instance: Instance) -> list[Plane]:
                 expected="one description per frame",
                 fix=RECOPY,
             )
-        if groups is None and shared is None:
-            return [_plane(instance, frame, (header,), flat=frames > 1) for frame in range(frames)]
         empty = Dataset()
-        own = groups or [empty] * frames
-        return [_plane(instance, i, (own[i], shared or empty, header), flat=False) for i in range(frames)]
+        if groups is None:
+            first = _plane(instance, 0, (shared or empty, header), flat=frames > 1)
+            return [first if frames == 1 else replace(first, frame=i, number=i) for i in range(frames)]
+        return [_plane(instance, i, (own, shared or empty, header), flat=False) for i, own in enumerate(groups)]
 
 
 def _refuse_unreadable(instance: Instance, frames: int) -> None:
@@ -100,13 +101,12 @@ def _refuse_unreadable(instance: Instance, frames: int) -> None:
             expected="at least one pixel with 1 or 3 samples",
             fix=RECOPY,
         )
-    if instance.pixel_bytes is None:
-        return
     subsampled = header.get("PhotometricInterpretation") == "YBR_FULL_422"
     bits = rows * columns * frames * int(header.BitsAllocated) * (2 if subsampled else samples)
-    if (bits + 7) // 8 > instance.pixel_bytes:
+    least = FRAME_BYTES * frames if instance.encapsulated else (bits + 7) // 8
+    if least > instance.pixel_bytes:
         raise InputFileError(
-            f"{name} declares {(bits + 7) // 8} bytes of pixels and holds {instance.pixel_bytes}",
+            f"{name} declares at least {least} bytes of pixels and holds {instance.pixel_bytes}",
             expected="a whole file",
             fix=RECOPY,
         )
@@ -158,7 +158,7 @@ def _plane(instance: Instance, frame: int, levels: Sequence[Dataset], *, flat: b
         slope=_number(groups.get(transformed, "RescaleSlope"), 1.0) or 1.0,
         intercept=_number(groups.get(transformed, "RescaleIntercept"), 0.0),
         window=_window(groups),
-        number=frame if len(levels) > 1 or flat else int(_number(header.get("InstanceNumber"), 0.0)),
+        number=frame if len(levels) > 2 or flat else int(_number(header.get("InstanceNumber"), 0.0)),
         stack=str(groups.get("FrameContentSequence", "StackID") or ""),
         traits=tuple(_trait(groups, name, kind) for name in TRAITS),
         localizer="LOCALIZER" in kind,

@@ -17,6 +17,7 @@ from medsam.io.dicom_planes import HIDDEN_TRAITS, TRAITS, Plane, planes_of
 
 SAME_PLACE_MM = 0.01
 SAME_DIRECTION = 1e-3  # largest difference of a component of the orientation within one volume
+SHOWN = 20  # groups named in a message
 NOT_IMAGES = frozenset({"SEG", "RTDOSE", "PR", "KO"})
 
 
@@ -95,7 +96,8 @@ def choose_group(groups: Sequence[Group], series: str | None, name: str) -> Grou
     Raises:
         InputFileError: the choice is open, or not there; the message lists every group.
     """
-    listed = "; ".join(str(group.summary) for group in groups)
+    more = f"; and {len(groups) - SHOWN} more" if len(groups) > SHOWN else ""
+    listed = "; ".join(str(group.summary) for group in groups[:SHOWN]) + more
     if series is not None:
         chosen = [group for group in groups if series in (group.summary.key, group.summary.uid)]
         exact = [group for group in chosen if group.summary.key == series]
@@ -215,15 +217,19 @@ def _doubled(planes: Sequence[Plane]) -> bool:
     return len(planes) > 1 and bool(np.diff(along_normal(planes)).min() < SAME_PLACE_MM)
 
 
-def refuse_incomplete(group: Group) -> None:
-    """Refuse a volume with fewer frames than its own header says its acquisition gave.
+def refuse_incomplete(group: Group, groups: Sequence[Group]) -> None:
+    """Refuse a volume whose series has fewer objects than its own header says its acquisition gave.
+
+    Args:
+        group: The volume.
+        groups: All that were found with it; other volumes of the series count, for the header does not tell them apart.
 
     Raises:
-        GeometryError: slices are missing.
+        GeometryError: images are missing.
     """
-    instances = _unique(plane.instance for plane in group.planes)
+    alike = [plane.instance for other in groups if other.summary.uid == group.summary.uid for plane in other.planes]
     acquisitions: dict[str, list[int]] = {}
-    for instance in instances:
+    for instance in _unique(alike):
         with untrusted(instance.name):
             acquisition = str(instance.header.get("AcquisitionNumber") or "")
             acquisitions.setdefault(acquisition, []).append(int(instance.header.get("ImagesInAcquisition") or 0))
