@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, UID_dictionary, generate_uid
+from pydicom.valuerep import DSfloat
 
 from medsam.errors import GeometryError, InputFileError, OutputError
-from medsam.imaging.image import Grid, Mask
+from medsam.imaging.image import Affine, Grid, Mask
 from medsam.io.atomic import replacing
 from medsam.io.coded import Code, coding, color_of, name_of, stated_name
 from medsam.io.dicom_files import RECOPY, Instance, quiet, read_contents, untrusted
@@ -31,8 +32,9 @@ from medsam.io.placement import TOLERANCE_MM, LabelPainter, Overlap, Segment, af
 
 KINDS = ("BINARY", "LABELMAP", "FRACTIONAL")
 SEGMENTATIONS = frozenset({"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"})
-STRUCTURES = "1.2.840.10008.5.1.4.1.1.481.3"
 MAX_LABELS = 65535
+SEGMENTED = Code("113076", "DCM", "Segmentation")
+SOURCE_IMAGE = Code("121322", "DCM", "Source Image for Image Processing Operation")
 
 
 def write_mask(mask: Mask, path: Path, options: WriteOptions) -> None:
@@ -58,6 +60,16 @@ def write_mask(mask: Mask, path: Path, options: WriteOptions) -> None:
             fix="write an empty mask as .nii.gz or .seg.nrrd",
         )
     source = match_source(mask, options.reference, "DICOM SEG")
+    if not source.placed and len(source.frames) > 1:
+        raise OutputError(
+            f"the source has {len(source.frames)} frames without a place in the patient",
+            expected="slices with a frame of reference, or one single image",
+            fix="write .seg.nrrd or NIfTI instead",
+        )
+    if int(np.prod(source.mask.grid.shape[1:])) < 8:
+        raise OutputError(
+            "the slices have fewer than 8 pixels", expected="8 or more, which highdicom packs right", fix="write NIfTI"
+        )
     with quiet():
         dataset = _segmentation(source, ids, kind)
         with replacing(path) as temporary:
@@ -75,7 +87,7 @@ def _segmentation(source: Source, ids: Sequence[int], kind: str) -> Dataset:
     ranks[mask.labels == 0] = 0
     values = _arranged(source, ranks.astype(smallest_dtype(len(ids))), headers[0])
     try:
-        return highdicom.seg.Segmentation(
+        dataset: Dataset = highdicom.seg.Segmentation(
             source_images=headers,
             pixel_array=values,
             segmentation_type=kind,
@@ -100,6 +112,41 @@ def _segmentation(source: Source, ids: Sequence[int], kind: str) -> Dataset:
             expected="slices with a frame of reference, or one single image",
             fix="write .seg.nrrd or NIfTI instead",
         ) from None
+    if not source.placed:
+        dataset.PatientOrientation = headers[0].get("PatientOrientation", "")
+    else:
+        _state_distance(dataset, affine_of(mask.grid))
+        if not source.one_to_one:
+            _point_to_sources(dataset, source)
+    return dataset
+
+
+def _state_distance(dataset: Dataset, affine: Affine) -> None:
+    """State the true distance between slices; highdicom repeats the source's, which scanners get wrong."""
+    normal = np.cross(affine[:3, 2], affine[:3, 1])
+    distance = abs(float(affine[:3, 0] @ normal)) / float(np.linalg.norm(normal))
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    measures = copy.deepcopy(shared.PixelMeasuresSequence[0])
+    measures.SpacingBetweenSlices = DSfloat(distance, auto_format=True)
+    shared.PixelMeasuresSequence = [measures]
+
+
+def _point_to_sources(dataset: Dataset, source: Source) -> None:
+    """Name the source frame under each frame of a resampled mask that lies on one."""
+    for group in dataset.PerFrameFunctionalGroupsSequence:
+        position = np.array([group.PlanePositionSequence[0].ImagePositionPatient], dtype=np.float64)
+        plane = source.frames[round(float(source.mask.grid.to_index(position)[0, 0]))]
+        if plane is not None:
+            header = plane.instance.header
+            image = Dataset()
+            image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = header.SOPClassUID, header.SOPInstanceUID
+            if int(header.get("NumberOfFrames") or 1) > 1:
+                image.ReferencedFrameNumber = plane.frame + 1
+            image.PurposeOfReferenceCodeSequence = [_concept(SOURCE_IMAGE)]
+            image.SpatialLocationsPreserved = "YES"
+            derivation = Dataset()
+            derivation.DerivationCodeSequence, derivation.SourceImageSequence = [_concept(SEGMENTED)], [image]
+            group.DerivationImageSequence = [derivation]
 
 
 def _complete(header: Dataset) -> Dataset:

@@ -105,9 +105,10 @@ def _matched(mask: Mask, group: Group) -> Source:
         return Source(mask, planes, planes, placed=False)
     try:
         grid = grid_of(planes)
-    except GeometryError:
+        laid = place(mask, grid)
+    except GeometryError:  # gapped or tilted, or segmented after resampling all the same
         grid = upright_grid(planes).grid
-    laid = place(mask, grid)
+        laid = place(mask, grid)
     frames = planes if len(planes) == grid.shape[0] and _all_on(grid, planes) else _frames_on(grid, planes)
     return Source(laid, planes, tuple(frames), placed=True)
 
