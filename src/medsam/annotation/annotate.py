@@ -58,8 +58,7 @@ def annotate(
         progress: Called with (slices done, slices in all).
 
     Raises:
-        PromptError: no markers, or some outside the scan. GeometryError: a label volume on another grid.
-        IntensityError: the image is not normalized.
+        PromptError, GeometryError, IntensityError: markers outside the scan or on another grid, a raw image.
     """
     axis = slice_axis(image, plane)
     sliced = image.moved_axis(axis)
