@@ -32,7 +32,9 @@ class BrightRuntime:
         self.encoded += len(image_B3SS)
         return F.pixel_unshuffle(image_B3SS[:, :1], 4).repeat(1, 16, 1, 1)  # (B, 256, 64, 64)
 
-    def decode(self, features_1CHW: torch.Tensor, prompts: ModelPrompts, *, multimask: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    def decode(
+        self, features_1CHW: torch.Tensor, prompts: ModelPrompts, *, multimask: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         frame = F.pixel_shuffle(features_1CHW[:, :16], 4)[0, 0]
         logits = (frame * 255 - 127.5).repeat(prompts.count, 3 if multimask else 1, 1, 1)
         y, x = torch.meshgrid(torch.arange(256), torch.arange(256), indexing="ij")

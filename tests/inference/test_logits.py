@@ -37,7 +37,9 @@ def test_sam_goes_through_the_frame():
 
 def test_probabilities_and_logits_differ_where_an_edge_is_uneven():
     logits = torch.full((1, 256, 256), -1.0)
-    logits[:, :, 128:] = 9.0  # a sure side beside an unsure one: blended logits move the edge, blended probabilities less
+    logits[:, :, 128:] = (
+        9.0  # a sure side beside an unsure one: blended logits move the edge, blended probabilities less
+    )
     frame = Frame(1024, 1024, 1024, "squash")
     assert (to_slice(logits, frame, "logits") > 0).sum() > (to_slice(logits, frame, "probabilities") > 0).sum()
 

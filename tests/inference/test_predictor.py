@@ -39,9 +39,9 @@ def test_many_boxes_in_one_decode_equal_one_by_one(lite, disc_embedding):
         assert score[0] == pytest.approx(scores[i], abs=1e-3)
 
 
-def test_a_batch_of_slices_of_several_sizes_equals_one_by_one(lite, disc):
-    slices = [disc[0], np.ascontiguousarray(disc[0][:150, 20:240])]
-    for alone, together in zip(map(lite.embed, slices), lite.embed_batch(slices), strict=True):
+def test_a_batch_of_slices_of_several_sizes_equals_one_by_one(lite, disc, disc_embedding):
+    small = np.ascontiguousarray(disc[0][:150, 20:240])
+    for alone, together in zip((disc_embedding, lite.embed(small)), lite.embed_batch([disc[0], small]), strict=True):
         assert alone.frame == together.frame and together.features.shape == (1, 256, 64, 64)
         assert torch.allclose(alone.features, together.features, atol=1e-5)
 
@@ -55,14 +55,20 @@ def test_points_work_on_weights_for_boxes_and_it_is_said_once(lite, disc, disc_e
     with caplog.at_level(logging.WARNING, logger="medsam"):
         fresh.decode(disc_embedding, boxes=[BOX])
         assert not caplog.records
-        masks, _ = fresh.decode(disc_embedding, points=[[(160, 100)], [(160, 100), (20, 20)]], point_labels=[[1], [1, 0]])
+        masks, _ = fresh.decode(
+            disc_embedding, points=[[(160, 100)], [(160, 100), (20, 20)]], point_labels=[[1], [1, 0]]
+        )
         fresh.decode(disc_embedding, points=[[(160, 100)]], point_labels=[[1]])
     assert masks.shape == (2, 200, 300)
-    assert [record.getMessage() for record in caplog.records] == ["lite-medsam was trained for box prompts only; a point prompt works, but look at the result"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "lite-medsam was trained for box prompts only; a point prompt works, but look at the result"
+    ]
 
 
 def test_points_refine_boxes_one_list_for_each(lite, disc_embedding):
-    masks, _ = lite.decode(disc_embedding, boxes=[BOX, BOX], points=[[(160, 100)], [(160, 60), (130, 100)]], point_labels=[[1], [1, 1]])
+    masks, _ = lite.decode(
+        disc_embedding, boxes=[BOX, BOX], points=[[(160, 100)], [(160, 60), (130, 100)]], point_labels=[[1], [1, 1]]
+    )
     assert masks.shape == (2, 200, 300) and masks[:, 100, 160].all()
 
 
@@ -98,7 +104,10 @@ def test_a_prompt_that_does_not_fit_is_refused_in_words(lite, disc_embedding, pr
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("bad", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3)), np.zeros((9, 9, 4), np.uint8), np.zeros((0, 9, 3), np.uint8)])
+@pytest.mark.parametrize(
+    "bad",
+    [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3)), np.zeros((9, 9, 4), np.uint8), np.zeros((0, 9, 3), np.uint8)],
+)
 def test_a_slice_that_is_not_uint8_rgb_is_refused(bright, bad):
     with pytest.raises(IntensityError):
         bright.embed(bad)
