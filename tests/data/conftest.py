@@ -29,7 +29,13 @@ class Tree:
         Picture.fromarray(values).save(target)
         return target
 
-    def nifti(self, path: str, values_DHW: np.ndarray, spacing_mm: tuple[float, float, float] = (2.5, 0.8, 0.8), shift_mm: float = 0.0) -> Path:
+    def nifti(
+        self,
+        path: str,
+        values_DHW: np.ndarray,
+        spacing_mm: tuple[float, float, float] = (2.5, 0.8, 0.8),
+        shift_mm: float = 0.0,
+    ) -> Path:
         """Axial slices, patient axes; spacing is (z, y, x)."""
         target = self.root / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -43,11 +49,16 @@ def picture(seed: int, height: int = 64, width: int = 80, channels: int = 0) -> 
     """A smooth random picture, uint8."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (9, 9, max(channels, 1)), dtype=np.uint8)
-    planes = [np.asarray(Picture.fromarray(coarse[..., c]).resize((width, height), Picture.Resampling.BICUBIC)) for c in range(coarse.shape[2])]
+    planes = [
+        np.asarray(Picture.fromarray(coarse[..., c]).resize((width, height), Picture.Resampling.BICUBIC))
+        for c in range(coarse.shape[2])
+    ]
     return np.stack(planes, axis=-1) if channels else planes[0]
 
 
-def disc(height: int = 64, width: int = 80, *, centre: tuple[int, int] = (32, 40), radius: int = 12, value: int = 1) -> np.ndarray:
+def disc(
+    height: int = 64, width: int = 80, *, centre: tuple[int, int] = (32, 40), radius: int = 12, value: int = 1
+) -> np.ndarray:
     """A disc of one value, uint8."""
     y, x = np.ogrid[:height, :width]
     return (((y - centre[0]) ** 2 + (x - centre[1]) ** 2) <= radius**2).astype(np.uint8) * np.uint8(value)
@@ -56,7 +67,12 @@ def disc(height: int = 64, width: int = 80, *, centre: tuple[int, int] = (32, 40
 def volume(seed: int, depth: int = 12) -> np.ndarray:
     """A CT-like volume in HU, int16."""
     rng = np.random.default_rng(seed)
-    return np.stack([picture(seed * 100 + z).astype(np.int16) * 4 - 500 + rng.integers(-5, 5, (64, 80), dtype=np.int16) for z in range(depth)])
+    return np.stack(
+        [
+            picture(seed * 100 + z).astype(np.int16) * 4 - 500 + rng.integers(-5, 5, (64, 80), dtype=np.int16)
+            for z in range(depth)
+        ]
+    )
 
 
 def ball(depth: int = 12, value: int = 1) -> np.ndarray:
@@ -119,7 +135,11 @@ class Making:
     volume = staticmethod(volume)
     ball = staticmethod(ball)
     digest = staticmethod(digest)
-    card_2d = staticmethod(lambda name="skin", more="": CARD_2D.format(name=name).replace('group = "{image:.{4}}"', 'group = "{image}"') + more)
+    card_2d = staticmethod(
+        lambda name="skin", more="": (
+            CARD_2D.format(name=name).replace('group = "{image:.{4}}"', 'group = "{image}"') + more
+        )
+    )
     card_3d = staticmethod(lambda name="scans", more="": CARD_3D.format(name=name) + more)
 
     def __init__(self, folder: Path) -> None:

@@ -76,7 +76,10 @@ def test_templates_take_fields_from_paths(tmp_path):
     for path in ("a/p1/p1_t1.nii", "a/p1/p1_t2.nii", "a/p2/other_t1.nii", "b/deep/er/p3.dcm", "a/p1/readme.txt"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
-    assert [f for _, f in matches(tmp_path, "a/{p}/{p}_{kind:t[12]}.nii", {})] == [{"p": "p1", "kind": "t1"}, {"p": "p1", "kind": "t2"}]
+    assert [f for _, f in matches(tmp_path, "a/{p}/{p}_{kind:t[12]}.nii", {})] == [
+        {"p": "p1", "kind": "t1"},
+        {"p": "p1", "kind": "t2"},
+    ]
     assert [p for p, _ in matches(tmp_path, "a/{p}/*_t1.nii", {})] == ["a/p1/p1_t1.nii", "a/p2/other_t1.nii"]
     assert [p for p, _ in matches(tmp_path, "a/{p}/*_t1.nii", {"p": "p2"})] == ["a/p2/other_t1.nii"]
     assert [p for p, _ in matches(tmp_path, "b/**/{x}.dcm", {})] == ["b/deep/er/p3.dcm"]
@@ -100,7 +103,10 @@ def test_cases_sort_by_number_and_two_of_a_name_are_refused(tmp_path):
 
 def test_tables_name_cases_and_groups(tmp_path):
     (tmp_path / "index.csv").write_text("image,mask,who,use\na.png,am.png,p1,yes\nb.png,bm.png,p2,no\n")
-    text = GOOD.replace('path = "{case}.nii.gz"', 'path = "{image}"\ntable = "index.csv"\ngroup = "{who}"\ncase = "{image}"\nwhere = { use = "yes" }')
+    text = GOOD.replace(
+        'path = "{case}.nii.gz"',
+        'path = "{image}"\ntable = "index.csv"\ngroup = "{who}"\ncase = "{image}"\nwhere = { use = "yes" }',
+    )
     card = parse_card(text.replace("{case}_seg.nii.gz", "{mask}"), "t")
     cases = find_cases(card, tmp_path)
     assert [(c.name, c.group, c.masks[0].files) for c in cases] == [("a.png", "p1", ())]  # am.png is not there

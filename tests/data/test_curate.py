@@ -33,7 +33,13 @@ def test_pictures_keep_their_size_pixels_and_masks(making, tmp_path):
     np.testing.assert_array_equal(image, making.picture(1, channels=3))
     np.testing.assert_array_equal(mask, making.disc(radius=9) > 0)
     row = store.catalogue.slice(1, 1).to_pylist()[0]
-    assert (row["file"], row["area_px"], row["height"], row["width"], row["channels"]) == ("images/p001.png", int(mask.sum()), 64, 80, 3)
+    assert (row["file"], row["area_px"], row["height"], row["width"], row["channels"]) == (
+        "images/p001.png",
+        int(mask.sum()),
+        64,
+        80,
+        3,
+    )
     assert (row["x0"], row["y0"], row["x1"], row["y1"]) == (31, 23, 49, 41)
     assert check(store) == []
 
@@ -144,7 +150,10 @@ def test_targets_that_overlap_lie_in_different_layers(making, tmp_path):
 
 def test_running_again_changes_nothing_and_adding_keeps_what_was(making, tmp_path):
     skin, scans = making.skin(5), making.scans(1)
-    first, second = Source(parse_card(making.card_2d(), "t"), skin.root), Source(parse_card(making.card_3d(), "t"), scans.root)
+    first, second = (
+        Source(parse_card(making.card_2d(), "t"), skin.root),
+        Source(parse_card(making.card_3d(), "t"), scans.root),
+    )
     store, settings = tmp_path / "s", Settings(cases_per_shard=2)
     assert curate([first], store, settings=settings).made == 3
     before = making.digest(store)
@@ -214,7 +223,12 @@ def test_killed_at_twenty_moments_and_resumed_the_store_is_the_same_bytes(making
     tree.write("card.toml", making.card_2d())
     rng = random.Random(5)
     delays = [f"{rng.random():.3f}" for _ in range(20)]
-    done = subprocess.run([sys.executable, "-c", KILLED, str(tree.root), str(tmp_path / "out"), *delays], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tree.root), str(tmp_path / "out"), *delays],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split().count("1") >= 10  # most were killed before they were done
     reference = making.digest(tmp_path / "out" / "reference")
@@ -240,7 +254,9 @@ def test_a_disk_that_refuses_is_reported_and_the_next_run_finishes(making, tmp_p
     tree.raster("masks/large.png", making.disc(512, 512, radius=60))
     tree.write("card.toml", making.card_2d())
     store = tmp_path / "s"
-    done = subprocess.run([sys.executable, "-c", FULL, str(tree.root), str(store), "100000"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tree.root), str(store), "100000"], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split(maxsplit=2)[:2] == ["2", "1"]
     assert "not written" in done.stdout
@@ -255,7 +271,11 @@ def test_a_disk_that_refuses_is_reported_and_the_next_run_finishes(making, tmp_p
 def test_a_card_with_a_wrong_path_is_reported_and_the_others_go_on(making, tmp_path):
     skin = making.skin(2)
     report = curate(
-        [Source(parse_card(making.card_3d(), "t"), tmp_path / "nowhere"), Source(parse_card(making.card_2d(), "t"), skin.root)], tmp_path / "s"
+        [
+            Source(parse_card(making.card_3d(), "t"), tmp_path / "nowhere"),
+            Source(parse_card(making.card_2d(), "t"), skin.root),
+        ],
+        tmp_path / "s",
     )
     assert "nowhere" in report.failed_cards["scans"]
     assert report.counts["skin"].summary.pairs_kept == 2
@@ -297,7 +317,9 @@ def test_external_sets_are_held_out_and_shared_patients_are_refused(making, tmp_
 def test_near_duplicates_in_different_splits_are_listed(making, tmp_path):
     tree = making.skin(30)
     for i in range(30):  # the same pictures again, brighter and smaller, under other names
-        again = Picture.fromarray(np.clip(making.picture(i, channels=3).astype(int) + 6, 0, 255).astype(np.uint8)).resize((72, 60))
+        again = Picture.fromarray(
+            np.clip(making.picture(i, channels=3).astype(int) + 6, 0, 255).astype(np.uint8)
+        ).resize((72, 60))
         tree.raster(f"images/again{i:03d}.png", np.asarray(again))
         tree.raster(f"masks/again{i:03d}.png", making.disc(60, 72))
     report = curate([Source(parse_card(making.card_2d(), "t"), tree.root)], tmp_path / "s")

@@ -78,7 +78,9 @@ def test_a_hash_survives_scaling_and_light_and_tells_pictures_apart(making):
     from PIL import Image as Picture
 
     first, second = making.picture(1, 200, 240), making.picture(2, 200, 240)
-    copy = np.asarray(Picture.fromarray(np.clip(first.astype(int) // 2 + 40, 0, 255).astype(np.uint8)).resize((120, 100)))
+    copy = np.asarray(
+        Picture.fromarray(np.clip(first.astype(int) // 2 + 40, 0, 255).astype(np.uint8)).resize((120, 100))
+    )
 
     def distance(a: np.ndarray, b: np.ndarray) -> int:
         pair = [np.frombuffer(perceptual_hash(x[..., None]), np.uint8) for x in (a, b)]

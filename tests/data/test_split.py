@@ -69,6 +69,11 @@ def test_near_duplicates_are_the_pairs_an_all_pairs_search_finds():
     splits = rng.integers(0, 3, 300)
     found = {(m.first, m.second, m.distance) for m in near_duplicates(hashes, splits)}
     distance = np.bitwise_count(hashes[:, None] ^ hashes[None]).sum(axis=2, dtype=int)
-    wanted = {(a, b, int(distance[a, b])) for a in range(300) for b in range(a + 1, 300) if distance[a, b] <= 15 and splits[a] != splits[b]}
+    wanted = {
+        (a, b, int(distance[a, b]))
+        for a in range(300)
+        for b in range(a + 1, 300)
+        if distance[a, b] <= 15 and splits[a] != splits[b]
+    }
     assert found == wanted
     assert wanted

@@ -21,6 +21,8 @@ MaskKind = Literal["semantic", "instance"]
 MaskForm = Literal["labels", "outline", "stack", "aperio-xml", "osirix-plist", "lidc-xml"]
 MaskGrid = Literal["own", "image"]
 Plane = Literal["axial", "coronal", "sagittal", "stored"]
+ImageForm = Literal["file", "raw-2048-be"]
+Pick = Literal["all", "same-size"]
 GroupKind = Literal["patient", "scan", "video", "slide", "image"]
 
 
@@ -63,6 +65,8 @@ class Images:
         match: Template that takes further fields out of the path of a table's rows.
         where: Columns and the pattern their value must match.
         channel: Which channel of a multi-channel file.
+        group_ends: Groups are runs of numbered images: the last number of each run; `group` is then a number.
+        form: "file", or "raw-2048-be": 2048 x 2048 big-endian 16-bit pixels without a header, white where thin.
     """
 
     path: tuple[str, ...]
@@ -74,6 +78,8 @@ class Images:
     match: str | None = None
     where: Mapping[str, str] = field(default_factory=dict)
     channel: int | None = None
+    group_ends: tuple[int, ...] = ()
+    form: ImageForm = "file"
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,8 @@ class Masks:
         background: The value that means nothing.
         threshold: Values above it are 1, others 0: for masks stored as grey pictures.
         grid: "own" geometry must agree with the image's; "image" where the mask files carry none.
+        nearest: A mask of another size is brought to the image's, for sets that publish them so.
+        pick: Of several files, "all", or those of the "same-size" as the image (others are cut-outs).
         optional: An image without a mask file has no target, as in sets with normal cases.
     """
 
@@ -96,6 +104,8 @@ class Masks:
     background: int = 0
     threshold: float | None = None
     grid: MaskGrid = "own"
+    nearest: bool = False
+    pick: Pick = "all"
     optional: bool = False
 
 
@@ -225,10 +235,12 @@ def _images(raw: dict[str, object]) -> Images:
     paths = (path,) if isinstance(path, str) else tuple(path) if isinstance(path, list) else ()
     if not paths or not all(isinstance(p, str) for p in paths):
         raise _CardFault(f"images.path is {path!r}", "a template or a list of templates")
-    rest = {k: v for k, v in raw.items() if k not in ("path", "where")}
+    rest = {k: v for k, v in raw.items() if k not in ("path", "where", "group_ends")}
     _refuse_unknown(raw, {f.name for f in fields(Images)}, "[images]")
     _check_types(rest, Images, "[images]")
-    return Images(path=cast("tuple[str, ...]", paths), where=_texts(raw.get("where", {}), "images.where"), **rest)  # type: ignore[arg-type]
+    ends = _ids(raw.get("group_ends", []), "images.group_ends")
+    where = _texts(raw.get("where", {}), "images.where")
+    return Images(path=cast("tuple[str, ...]", paths), where=where, group_ends=ends, **rest)  # type: ignore[arg-type]
 
 
 def _masks(raw: dict[str, object]) -> Masks:
@@ -261,7 +273,7 @@ def _ids(value: object, where: str) -> tuple[int, ...]:
     if value == "any":
         return ()
     ids = value if isinstance(value, list) else [value]
-    if not ids and where != "ignore_ids":
+    if not ids and where not in ("ignore_ids", "images.group_ends"):
         raise _CardFault(f"{where} is empty", 'label ids, or "any"')
     if not all(isinstance(i, int) and not isinstance(i, bool) and i >= 0 for i in ids):
         raise _CardFault(f"{where} is {value!r}", 'whole numbers from 0, or "any"')
@@ -289,7 +301,8 @@ def _refuse_unknown(raw: Mapping[str, object], known: set[str], where: str) -> N
 
 _CHOICES: dict[str, tuple[object, ...]] = {
     "kind": get_args(MaskKind),
-    "form": get_args(MaskForm),
+    "form": (*get_args(MaskForm), *get_args(ImageForm)),
+    "pick": get_args(Pick),
     "grid": get_args(MaskGrid),
     "plane": get_args(Plane),
     "group_kind": get_args(GroupKind),

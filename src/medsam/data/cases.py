@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from medsam.data.annotations import read_raw
 from medsam.data.cards import Card, Target
 from medsam.data.layout import Case
 from medsam.data.masks import read_labels
@@ -104,7 +105,7 @@ def read_case(card: Card, case: Case, root: Path, *, bits: Bits = 8) -> CaseResu
     found = _Found()
     for file in case.masks:
         try:
-            for mask in read_labels(file, card.masks, root, image.grid):
+            for mask in read_labels(file, card.masks, root, root / case.image, image.grid):
                 _collect(card, file.targets, image, mask, found)
         except Fault as fault:
             found.excluded.append(_told(fault, case, root))
@@ -140,7 +141,10 @@ def _told(fault: Fault, case: Case, root: Path) -> Excluded:
 def _read(card: Card, case: Case, root: Path) -> Image:
     path = root / case.image
     try:
-        image = read_image(path, modality=card.modality, volume=card.images.channel)
+        if card.images.form == "raw-2048-be":
+            image = read_raw(path, card.modality)
+        else:
+            image = read_image(path, modality=card.modality, volume=card.images.channel)
     except MedsamError as error:
         raise Fault(Reason.UNREADABLE, error.got) from None
     if card.dimension == 2 and image.grid.shape[0] > 1:

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import os
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -101,7 +102,11 @@ def _rows_of_table(card: Card, root: Path) -> Iterator[tuple[str, dict[str, str]
         )
     with table.open(newline="", encoding="utf-8-sig") as file:
         for line, row in enumerate(csv.DictReader(file), start=2):
-            fields = {key.strip(): (value or "").strip() for key, value in row.items() if isinstance(key, str)}
+            fields = {
+                re.sub(r"\W+", "_", key.strip()): (value or "").strip()
+                for key, value in row.items()
+                if isinstance(key, str)
+            }
             if not all(re.fullmatch(pattern, fields.get(column, "")) for column, pattern in card.images.where.items()):
                 continue
             path = fill(card.images.path[0], {**fields, "row": str(line)})
@@ -113,6 +118,8 @@ def _case(card: Card, root: Path, image: str, fields: dict[str, str]) -> Case:
     images = card.images
     name = fill(images.case, fields) if images.case else "_".join(fields.values()) or image
     group = fill(images.group, fields) if images.group else name
+    if images.group_ends:
+        group = str(bisect_left(images.group_ends, int(group)))
     by_template: dict[str, list[Target]] = {}
     for target in card.targets:
         if all(re.fullmatch(pattern, fields.get(key, "")) for key, pattern in target.when.items()):
@@ -120,7 +127,7 @@ def _case(card: Card, root: Path, image: str, fields: dict[str, str]) -> Case:
     masks = []
     for template, targets in by_template.items():
         files = tuple(sorted((path for path, _ in matches(root, template, fields)), key=_natural))
-        if files or not all(target.optional for target in targets):
+        if files or not (card.masks.optional or all(target.optional for target in targets)):
             masks.append(MaskFile(files, fill(template, fields, strict=False), tuple(targets)))
     reason = next(
         (why for pattern, why in card.exclude.items() if fnmatchcase(image, pattern) or fnmatchcase(name, pattern)), ""

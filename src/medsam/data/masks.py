@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from medsam.data.annotations import read_gif, read_lidc, read_outlines, slice_order
 from medsam.data.cards import Masks
 from medsam.data.layout import MaskFile
 from medsam.data.quality import Fault, Reason, check_grid
@@ -15,13 +16,14 @@ from medsam.imaging.image import Grid, Mask
 from medsam.io.formats import read_image, read_mask
 
 
-def read_labels(file: MaskFile, masks: Masks, root: Path, grid: Grid) -> list[Mask]:
+def read_labels(file: MaskFile, masks: Masks, root: Path, image: Path, grid: Grid) -> list[Mask]:
     """Read every mask file of one template.
 
     Args:
         file: Paths relative to root.
         masks: How the card says they are meant.
         root: The data set's folder.
+        image: The image file or folder.
         grid: The image's grid, which the masks must lie on.
 
     Returns:
@@ -34,22 +36,36 @@ def read_labels(file: MaskFile, masks: Masks, root: Path, grid: Grid) -> list[Ma
         raise Fault(Reason.NO_MASK, f"no file matches {file.template}")
     paths = [root / name for name in file.files]
     try:
-        if masks.form in ("aperio-xml", "osirix-plist", "lidc-xml"):
-            from medsam.data.annotations import read_annotation
-
-            return [read_annotation(path, masks.form, grid) for path in paths]
+        if masks.form == "lidc-xml":
+            return [read_lidc(paths, image, grid)]
         if masks.form == "stack":
-            return [_on_image(_stack([_read(path, masks) for path in paths]), grid, shape_only=True)]
-        return [_on_image(_read(path, masks), grid, shape_only=masks.grid == "image") for path in paths]
+            return [_on_image(_stack([_read(path, masks, grid) for path in paths], image, grid), grid, shape_only=True)]
+        found = [_read(path, masks, grid) for path in paths]
+        if masks.pick == "same-size":
+            found = [mask for mask in found if mask.grid.shape == grid.shape] or found
+        return [_on_image(mask, grid, shape_only=masks.grid == "image") for mask in found]
     except GeometryError as error:
         raise Fault(Reason.OTHER_GRID, error.got) from None
     except MedsamError as error:
         raise Fault(Reason.UNREADABLE_MASK, error.got) from None
 
 
-def _read(path: Path, masks: Masks) -> Mask:
-    if masks.threshold is None and masks.form != "outline":
-        return read_mask(path)
+def _read(path: Path, masks: Masks, grid: Grid) -> Mask:
+    if masks.form in ("aperio-xml", "osirix-plist"):
+        return read_outlines(path, grid)
+    if path.suffix.lower() == ".gif":
+        mask = read_gif(path)
+    elif masks.threshold is None and masks.form != "outline":
+        mask = read_mask(path)
+    else:
+        mask = _thresholded(path, masks)
+    if masks.nearest and mask.grid.shape != grid.shape:
+        rows, columns = ((np.arange(n) * m // n) for n, m in zip(grid.shape[1:], mask.grid.shape[1:], strict=True))
+        mask = Mask(mask.labels[:, rows[:, None], columns], grid)
+    return mask
+
+
+def _thresholded(path: Path, masks: Masks) -> Mask:
     image = read_image(path)
     grey = image.values.max(axis=3) if image.is_rgb else image.values
     labels = (grey > (masks.threshold or 0)).astype(np.uint8)
@@ -58,13 +74,18 @@ def _read(path: Path, masks: Masks) -> Mask:
     return Mask(labels, image.grid)
 
 
-def _stack(masks: list[Mask]) -> Mask:
+def _stack(masks: list[Mask], image: Path, grid: Grid) -> Mask:
+    """One mask of single slices that are named in the order of the image's DICOM files."""
     shapes = {mask.grid.shape[1:] for mask in masks}
     if len(shapes) > 1:
         raise Fault(Reason.OTHER_GRID, f"the slices of the mask have {len(shapes)} different sizes")
     labels = np.concatenate([mask.labels for mask in masks])
-    depth, height, width = labels.shape
-    return Mask(labels, Grid((depth, height, width)))
+    order = slice_order(image, grid) if image.is_dir() else list(range(len(labels)))
+    if len(order) != len(labels):
+        raise Fault(Reason.OTHER_GRID, f"{len(labels)} mask slices for {len(order)} image slices")
+    placed = np.empty_like(labels)
+    placed[order] = labels
+    return Mask(placed, Grid(placed.shape))
 
 
 def _on_image(mask: Mask, grid: Grid, *, shape_only: bool) -> Mask:
