@@ -18,7 +18,9 @@ Preset = Literal["paper", "released"]
 Depth = TypeVar("Depth", np.uint8, np.uint16)
 
 
-def normalize(image: Image, window: str | Window | tuple[float, float] | None = None, *, preset: Preset = "paper") -> Image:
+def normalize(
+    image: Image, window: str | Window | tuple[float, float] | None = None, *, preset: Preset = "paper"
+) -> Image:
     """Bring intensities to uint8 [0, 255] by the rule of the image's modality; geometry is kept.
 
     Args:
@@ -40,7 +42,11 @@ def normalize(image: Image, window: str | Window | tuple[float, float] | None = 
     if image.normalized:
         if chosen is None:
             return image
-        raise IntensityError("a window for an image that is normalized already", expected="the raw image", fix="read the file again and normalize once")
+        raise IntensityError(
+            "a window for an image that is normalized already",
+            expected="the raw image",
+            fix="read the file again and normalize once",
+        )
     _refuse_non_finite(image.values)
     low, high = _bounds(image, chosen, preset)
     if (low, high) == (0.0, 255.0) and image.values.dtype == np.uint8:
@@ -84,7 +90,11 @@ def _rule(image: Image, window: Window | None) -> IntensityRule:
     if window is not None and rule in (None, IntensityRule.WINDOW):
         return IntensityRule.WINDOW
     if window is not None and image.modality is not None:
-        raise IntensityError(f"a window for a {image.modality} image", expected="a CT image", fix="leave the window out, or pass --modality CT if it is one")
+        raise IntensityError(
+            f"a window for a {image.modality} image",
+            expected="a CT image",
+            fix="leave the window out, or pass --modality CT if it is one",
+        )
     if rule is None:
         raise IntensityError(
             f"the modality is unknown and the values are {image.values.dtype}",
@@ -128,6 +138,7 @@ def _percentile_bounds(values: np.ndarray, preset: Preset) -> tuple[float, float
 
 def _percentiles(flat: np.ndarray) -> tuple[float, float]:
     """The two percentiles; 8- and 16-bit values are counted instead of sorted, which is exact and needs no copy."""
+    flat = flat.view(np.uint8) if flat.dtype == bool else flat
     if flat.dtype.kind not in "ui" or flat.dtype.itemsize > 2:
         low, high = np.percentile(flat, PERCENTILES)
         return float(low), float(high)
@@ -139,14 +150,22 @@ def _percentiles(flat: np.ndarray) -> tuple[float, float]:
 
     def at(percent: float) -> float:
         position = percent / 100 * (flat.size - 1)
-        below, above = (int(np.searchsorted(ranks, rank, side="right")) for rank in (np.floor(position), np.ceil(position)))
+        below, above = (
+            int(np.searchsorted(ranks, rank, side="right")) for rank in (np.floor(position), np.ceil(position))
+        )
         return float(offset + below + (above - below) * (position - np.floor(position)))
 
     return at(PERCENTILES[0]), at(PERCENTILES[1])
 
 
 def _rescale(
-    values: np.ndarray, low: float, high: float, preset: Preset, *, keep_zeros: bool, dtype: type[Depth] = np.uint8  # type: ignore[assignment]
+    values: np.ndarray,
+    low: float,
+    high: float,
+    preset: Preset,
+    *,
+    keep_zeros: bool,
+    dtype: type[Depth] = np.uint8,  # type: ignore[assignment]
 ) -> NDArray[Depth]:
     """Clip to [low, high] and stretch to the dtype's range, a slice at a time so that no float copy of a volume is made."""
     out = np.zeros(values.shape, dtype=dtype)
@@ -154,8 +173,11 @@ def _rescale(
     if not high > low:
         return out  # a constant image carries no contrast
     to_integer: Callable[[np.ndarray], np.ndarray] = np.rint if preset == "paper" else np.trunc
+    real = np.float64 if max(abs(low), abs(high)) > 1e4 * (high - low) else np.float32  # far from zero, close together
+    floor = real(low)
+    span = real(high) - floor
     for plane, target in zip(values, out, strict=True):
-        stretched = (np.clip(plane, low, high, dtype=np.float32) - low) * (top / (high - low))
+        stretched = (np.clip(plane, low, high, dtype=real) - floor) / span * top  # the highest value gives top exactly
         target[...] = to_integer(np.clip(stretched, 0, top))
         if preset == "released" and keep_zeros:
             target[plane == 0] = 0
@@ -168,4 +190,8 @@ def _refuse_non_finite(values: np.ndarray) -> None:
     for index, plane in enumerate(values):
         bad = int(plane.size - np.count_nonzero(np.isfinite(plane)))
         if bad:
-            raise IntensityError(f"{bad} pixels of slice {index} are NaN or infinite", expected="finite values", fix="repair the file, or fill them with its background value")
+            raise IntensityError(
+                f"{bad} pixels of slice {index} are NaN or infinite",
+                expected="finite values",
+                fix="repair the file, or fill them with its background value",
+            )
