@@ -1,0 +1,134 @@
+"""Boxes: x0 y0 x1 y1, made from masks, checked, clipped, shaken."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from medsam.errors import PromptError
+from medsam.imaging.boxes import (
+    box_from_mask,
+    boxes_from_labels,
+    clip_boxes,
+    perturb_boxes,
+    validate_boxes,
+    validate_points,
+)
+
+
+def test_a_box_runs_between_the_centres_of_the_outer_pixels() -> None:
+    mask = np.zeros((8, 10), bool)
+    mask[2:5, 3:9] = True
+    assert box_from_mask(mask).tolist() == [3, 2, 8, 4]
+
+
+@pytest.mark.parametrize(("pixel", "box"), [((0, 0), [0, 0, 1, 1]), ((3, 4), [4, 3, 5, 4]), ((7, 9), [9, 7, 10, 8])])
+def test_one_pixel_gets_a_box_of_one_pixel(pixel: tuple[int, int], box: list[int]) -> None:
+    mask = np.zeros((8, 10), bool)
+    mask[pixel] = True
+    assert box_from_mask(mask).tolist() == box
+    validate_boxes(box, 8, 10)
+
+
+def test_an_empty_mask_has_no_box() -> None:
+    with pytest.raises(PromptError, match="empty"):
+        box_from_mask(np.zeros((3, 3), bool))
+    boxes, ids = boxes_from_labels(np.zeros((3, 3), np.uint8))
+    assert boxes.shape == (0, 4)
+    assert ids == []
+
+
+def test_every_label_has_its_box() -> None:
+    labels = np.zeros((6, 6), np.uint8)
+    labels[0:2, 0:3] = 5
+    labels[4, 5] = 2
+    boxes, ids = boxes_from_labels(labels)
+    assert ids == [2, 5]
+    assert boxes.tolist() == [[5, 4, 6, 5], [0, 0, 2, 1]]
+
+
+@given(arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9))))
+def test_boxes_of_masks_are_valid_prompts(mask: np.ndarray) -> None:
+    if mask.any():
+        validate_boxes(box_from_mask(mask), *mask.shape)
+
+
+@pytest.mark.parametrize(
+    ("box", "words"),
+    [
+        ((5, 5, 5, 9), "empty"),
+        ((5, 5, 9, 5), "empty"),
+        ((9, 5, 5, 9), "inside out"),
+        ((-1, 0, 5, 5), "leaves the image of 10 x 8"),
+        ((0, 0, 10.5, 5), "leaves the image"),
+        ((0, 0, 5, 8.5), "leaves the image"),
+        ((np.nan, 0, 5, 5), "finite"),
+        ((0, 0, np.inf, 5), "finite"),
+        ((1, 2, 3), "shape"),
+        ([], "shape"),
+        ("abc", "numbers"),
+        ([[1, 2, 3, 4], [1, 2]], "numbers"),
+        (None, "nan|shape"),
+    ],
+)
+def test_bad_boxes_are_refused_in_words(box: object, words: str) -> None:
+    with pytest.raises(PromptError, match=words):
+        validate_boxes(box, 8, 10)
+
+
+def test_good_boxes_come_as_n_by_4() -> None:
+    assert validate_boxes((0, 0, 10, 8), 8, 10).shape == (1, 4)
+    assert validate_boxes([(0, 0, 1, 1), (1.5, 2, 3, 4)], 8, 10).dtype == np.float64
+
+
+def test_points_lie_in_the_slice() -> None:
+    assert validate_points((3, 4), 8, 10).tolist() == [[3, 4]]
+    assert validate_points([(0, 0), (10, 8)], 8, 10).shape == (2, 2)
+    for bad in ((11, 0), (0, 9), (-1, 0), (np.nan, 1)):
+        with pytest.raises(PromptError, match="leaves the image"):
+            validate_points(bad, 8, 10)
+    for bad in ((1, 2, 3), "ab", []):
+        with pytest.raises(PromptError):
+            validate_points(bad, 8, 10)
+
+
+def test_boxes_are_cut_to_the_slice() -> None:
+    assert clip_boxes(np.array([[-5.0, 2, 30, 9]]), 8, 10).tolist() == [[0, 2, 10, 8]]
+
+
+def test_enlarging_noise_never_cuts_into_the_box() -> None:
+    boxes = np.array([[40.0, 50, 60, 70]] * 200)
+    moved = perturb_boxes(boxes, 256, 256, np.random.default_rng(0), noise="enlarge")
+    assert (moved[:, :2] <= boxes[:, :2]).all()
+    assert (moved[:, 2:] >= boxes[:, 2:]).all()
+    assert np.abs(moved - boxes).max() <= 20 * 256 / 1024
+    assert np.abs(moved - boxes).max() > 4
+
+
+def test_noise_is_measured_in_the_papers_frame_on_each_axis() -> None:
+    boxes = np.array([[100.0, 100, 300, 300]] * 500)
+    moved = perturb_boxes(boxes, 512, 2048, np.random.default_rng(0), max_px=20)
+    assert 38 < np.abs(moved - boxes)[:, [0, 2]].max() <= 40
+    assert 9 < np.abs(moved - boxes)[:, [1, 3]].max() <= 10
+    assert (moved[:, 0] > 100).any()
+    assert (moved[:, 0] < 100).any()
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 1000), st.floats(0, 400))
+@settings(max_examples=200)
+def test_shaken_boxes_stay_valid_prompts(height: int, width: int, seed: int, max_px: float) -> None:
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((height, width), bool)
+    mask[rng.integers(height), rng.integers(width)] = True
+    for noise in ("both", "enlarge"):
+        moved = perturb_boxes(box_from_mask(mask)[None], height, width, rng, max_px=max_px, noise=noise)  # type: ignore[arg-type]
+        validate_boxes(moved, height, width)
+        assert (moved[:, 2:] - moved[:, :2]).min() >= 1 - 1e-9
+
+
+def test_no_noise_moves_nothing() -> None:
+    boxes = np.array([[1.0, 2, 3, 4]])
+    assert np.array_equal(perturb_boxes(boxes, 8, 8, np.random.default_rng(0), max_px=0), boxes)
