@@ -30,7 +30,10 @@ def random_mask(grid: Grid, seed: int = 0, ids: tuple[int, ...] = (1, 2, 3)) -> 
     return Mask(labels, grid, {1: "Tumor", 2: "left kidney"}, {1: (255, 0, 0), 2: (1, 2, 3)})
 
 
-def series(tmp_path: Path, phantom: Phantom = Phantom()) -> tuple[Path, Grid]:
+PLAIN = Phantom()
+
+
+def series(tmp_path: Path, phantom: Phantom = PLAIN) -> tuple[Path, Grid]:
     folder = tmp_path / "series"
     write_series(folder, phantom)
     return folder, read_image(folder, geometry="resample").grid
@@ -49,7 +52,7 @@ def test_labels_names_and_colours_come_back(tmp_path, kind):
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.tuples(*[st.floats(-180, 180)] * 3), st.booleans(), st.floats(-30, 30), 
+    st.tuples(*[st.floats(-180, 180)] * 3), st.booleans(), st.floats(-30, 30),
     st.tuples(st.integers(1, 6), st.integers(1, 6), st.integers(8, 11)), st.sampled_from(KINDS), st.integers(0, 2**31),
 )  # fmt: skip
 def test_any_orientation_flip_and_tilt_keeps_every_voxel_in_its_place(
@@ -248,7 +251,7 @@ def test_masks_that_do_not_belong_to_the_reference_are_refused(tmp_path):
         write_mask(random_mask(grid), tmp_path / "m.dcm", reference=folder, format="dicom-seg:SURFACE")
     assert not (tmp_path / "m.dcm").exists()
     write_mask(random_mask(grid), tmp_path / "m.dcm", reference=folder)
-    with pytest.raises(GeometryError, match="mm away|leave the reference out"):
+    with pytest.raises(GeometryError, match=r"mm away|leave the reference out"):
         read_mask(tmp_path / "m.dcm", reference=Grid(grid.shape, affine=moved))
 
 
@@ -291,9 +294,10 @@ def test_damage_is_refused_and_never_names_the_patient(tmp_path):
         cuts.append(bytes(noisy))
     for number, data in enumerate(cuts):
         path.write_bytes(data)
+        message = ""
         try:
             read_mask(path, reference=grid)
         except MedsamError as error:
-            assert "Canary" not in str(error)
-        else:
-            assert number >= 6  # a cut file never passes; a changed byte may lie in a name
+            message = str(error)
+        assert "Canary" not in message
+        assert message or number >= 6  # a cut file never passes; a changed byte may lie in a name

@@ -27,7 +27,10 @@ def random_mask(grid: Grid, seed: int = 0, density: float = 0.4) -> Mask:
     return Mask(labels, grid, {1: "Tumor", 2: "left kidney"}, {1: (255, 0, 0), 2: (1, 2, 3)})
 
 
-def series(tmp_path: Path, phantom: Phantom = Phantom()) -> tuple[Path, Grid]:
+PLAIN = Phantom()
+
+
+def series(tmp_path: Path, phantom: Phantom = PLAIN) -> tuple[Path, Grid]:
     write_series(tmp_path / "series", phantom)
     return tmp_path / "series", read_image(tmp_path / "series").grid
 
@@ -152,15 +155,15 @@ def test_points_and_open_contours_are_passed_over(tmp_path):
 
 
 def test_a_contour_a_little_off_its_slice_is_taken_and_far_off_is_refused(tmp_path):
-    path, grid = rewritten(tmp_path, lambda ds: set_points(ds, 0, points_of(ds, 0) + (0, 0, 0.2)))
+    path, grid = rewritten(tmp_path, lambda ds: set_points(ds, 0, points_of(ds, 0) + np.array([0, 0, 0.2])))
     assert read_mask(path, reference=grid).labels[2].sum() == 12
-    path, grid = rewritten(tmp_path, lambda ds: set_points(ds, 0, points_of(ds, 0) + (0, 0, 1.5)))
+    path, grid = rewritten(tmp_path, lambda ds: set_points(ds, 0, points_of(ds, 0) + np.array([0, 0, 1.5])))
     with pytest.raises(GeometryError, match=r"0\.5 slices off"):
         read_mask(path, reference=grid)
 
 
 def test_contours_outside_the_reference_are_refused(tmp_path):
-    path, grid = rewritten(tmp_path, lambda ds: set_points(ds, 0, points_of(ds, 0) + (50, 0, 0)))
+    path, grid = rewritten(tmp_path, lambda ds: set_points(ds, 0, points_of(ds, 0) + np.array([50, 0, 0])))
     with pytest.raises(GeometryError, match="contours on the slices of the reference"):
         read_mask(path, reference=grid)
 
@@ -204,9 +207,10 @@ def test_damage_is_refused_and_never_names_the_patient(tmp_path):
         damaged.append(bytes(noisy))
     for number, data in enumerate(damaged):
         path.write_bytes(data)
+        message = ""
         try:
             read_mask(path, reference=grid)
         except MedsamError as error:
-            assert "Canary" not in str(error)
-        else:
-            assert number >= 4  # a file cut within its contours never passes
+            message = str(error)
+        assert "Canary" not in message
+        assert message or number >= 4  # a file cut within its contours never passes
