@@ -243,7 +243,7 @@ def test_stream_of_another_size_than_the_header_is_refused_before_it_is_decoded(
 def test_missing_decoder_names_the_line_that_installs_it(tmp_path, monkeypatch):
     ds = dataset(Phantom(), 0)
     ds.compress(JPEGLSLossless, generate_instance_uid=False)
-    monkeypatch.setattr(pydicom.pixels.decoders.base.Decoder, "is_available", property(lambda self: False))
+    monkeypatch.setattr(pydicom.pixels.decoders.base.Decoder, "available_plugins", ())
     with pytest.raises(MissingDependencyError, match="pip install pyjpegls"):
         read_series([ds])
 
@@ -253,6 +253,20 @@ def test_video_is_refused_in_words():
     ds.file_meta.TransferSyntaxUID = pydicom.uid.MPEG4HP41
     with pytest.raises(InputFileError, match="MPEG-4"):
         read_series([ds])
+
+
+@pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL"])
+def test_lossless_colour_jpeg_is_converted_once(photometric):
+    import imagecodecs
+
+    stored = np.random.default_rng(3).integers(0, 256, (16, 24, 3)).astype(np.uint8)
+    plain = read_series([picture(stored, photometric)])
+    stream = imagecodecs.jpeg_encode(stored, lossless=True, predictor=1, colorspace="RGB", outcolorspace="RGB")
+    ds = picture(stored, photometric)
+    ds.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+    ds.PixelData = pydicom.encaps.encapsulate([bytes(stream)])
+    ds["PixelData"].is_undefined_length = True
+    assert (read_series([ds]).values == plain.values).all()
 
 
 def test_jpeg_sizes_are_read_from_their_headers():

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset
 from pydicom.uid import (
     UID,
@@ -35,8 +35,9 @@ from medsam.errors import InputFileError
 
 # What a parser may raise on bytes nobody vouches for; MedsamError is none of them and passes.
 PARSE_ERRORS = (
-    ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, ImportError, InvalidDicomError, LookupError,
-    MemoryError, OSError, RuntimeError, TypeError, ValueError, struct.error, zipfile.BadZipFile, zlib.error,
+    ArithmeticError, AssertionError, AttributeError, BufferError, BytesLengthException, EOFError, ImportError,
+    InvalidDicomError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError, struct.error,
+    zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 PIXEL_TAGS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
 INFLATED_RATIO = 200  # most bytes that one compressed byte may stand for in a deflated file or a zip

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
-from pydicom.pixels import apply_color_lut, apply_modality_lut, get_decoder
+from pydicom.pixels import apply_color_lut, apply_modality_lut, convert_color_space, get_decoder
 from pydicom.pixels.decoders.base import Decoder
 from pydicom.uid import (
     UID,
@@ -29,15 +29,16 @@ from medsam.io.dicom_files import RECOPY, untrusted
 from medsam.io.dicom_planes import Plane
 from medsam.io.limits import MAX_BYTES, amount
 
-# Which decoder is asked first; what it cannot do goes to the next.
-PLUGINS = ("pylibjpeg", "pyjpegls", "pillow", "gdcm", "pydicom")
+# Which decoder is asked first; what it cannot do goes to the next. GDCM is not among them: a damaged lossless JPEG
+# ends the whole process there (an exception of its own that nobody catches).
+PLUGINS = ("pylibjpeg", "pyjpegls", "pillow", "pydicom")
 CODECS = (
     (frozenset({RLELossless}), "pylibjpeg pylibjpeg-rle"),
     (frozenset(JPEGLSTransferSyntaxes), "pyjpegls"),
     (frozenset(JPEG2000TransferSyntaxes), "pylibjpeg pylibjpeg-openjpeg"),
-    (frozenset(JPEGTransferSyntaxes), "python-gdcm"),
+    (frozenset(JPEGTransferSyntaxes), "pillow imagecodecs"),
 )
-GREY_JPEG = frozenset({JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1})  # 12 and 16 bits, which gdcm has only in part
+TURBO = frozenset({JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1})  # decoded by libjpeg-turbo, through imagecodecs
 INT_TYPES = (np.int16, np.int32)
 HUGE_FRAME_BYTES = 256 << 20  # a frame above it must be at least 1/200 of its size on disk
 FRAME_RATIO = 200
@@ -109,7 +110,7 @@ def _decoder(dataset: Dataset, name: str) -> Decoder:
             expected="a still-image compression of DICOM",
             fix="convert it first",
         ) from None
-    if not decoder.is_available:
+    if decoder.is_encapsulated and syntax not in TURBO and not _plugins(decoder):
         package = next((package for syntaxes, package in CODECS if syntax in syntaxes), "pylibjpeg pylibjpeg-openjpeg")
         raise MissingDependencyError(
             f"{name} is compressed as {syntax.name[:80]}",
@@ -122,8 +123,7 @@ def _decoder(dataset: Dataset, name: str) -> Decoder:
 def _frame(dataset: Dataset, decoder: Decoder, plane: Plane) -> np.ndarray:
     if decoder.is_encapsulated:
         _refuse_other_size(dataset, decoder.UID, plane)
-    stored, found = _decoded(dataset, decoder, plane)
-    kind = str(found["photometric_interpretation"])
+    stored, kind = _decoded(dataset, decoder, plane)
     if stored.shape != (plane.shape if plane.shape[2] == 3 else plane.shape[:2]):
         raise InputFileError(
             f"{plane.instance.name} decodes to {stored.shape} pixels", expected=f"{plane.shape}", fix=RECOPY
@@ -142,24 +142,27 @@ def _frame(dataset: Dataset, decoder: Decoder, plane: Plane) -> np.ndarray:
     return _grey(stored, dataset, plane, inverted=kind == "MONOCHROME1")
 
 
-def _decoded(dataset: Dataset, decoder: Decoder, plane: Plane) -> tuple[np.ndarray, dict[str, str | int]]:
-    """Decode with the first plugin that can, so that no plugin hides what another says."""
+def _plugins(decoder: Decoder) -> list[str]:
+    return [plugin for plugin in PLUGINS if plugin in decoder.available_plugins]
+
+
+def _decoded(dataset: Dataset, decoder: Decoder, plane: Plane) -> tuple[np.ndarray, str]:
+    """One frame's pixels and what they mean (the photometric interpretation)."""
     if not decoder.is_encapsulated:
         array, found = decoder.as_array(dataset, index=plane.frame)
-        return array, found
-    if decoder.UID in GREY_JPEG and plane.shape[2] == 1:
-        array = _grey_jpeg(_stream(dataset, plane.frame), dataset)
-        if array is not None:
-            return array, {"photometric_interpretation": str(dataset.PhotometricInterpretation)}
-    order = [plugin for plugin in PLUGINS if plugin in decoder.available_plugins]
-    for plugin in order[:-1]:
+        return array, str(found["photometric_interpretation"])
+    if decoder.UID in TURBO:
+        return _turbo(_stream(dataset, plane.frame), dataset)
+    order = _plugins(decoder)
+    for number, plugin in enumerate(order, start=1):
         try:
             array, found = decoder.as_array(dataset, index=plane.frame, decoding_plugin=plugin)
-        except (RuntimeError, ValueError):  # the next one may know this variant
-            continue
-        return array, found
-    array, found = decoder.as_array(dataset, index=plane.frame, decoding_plugin=order[-1])
-    return array, found
+        except (RuntimeError, ValueError):
+            if number == len(order):
+                raise
+        else:
+            return array, str(found["photometric_interpretation"])
+    raise ValueError("no decoder")
 
 
 def _stream(dataset: Dataset, frame: int) -> bytes:
@@ -170,31 +173,31 @@ def _stream(dataset: Dataset, frame: int) -> bytes:
     return bytes(get_frame(dataset.PixelData, frame, number_of_frames=count, extended_offsets=extended))
 
 
-def _grey_jpeg(stream: bytes, dataset: Dataset) -> np.ndarray | None:
-    """Decode an extended or lossless JPEG of one component, None if it cannot be."""
+def _turbo(stream: bytes, dataset: Dataset) -> tuple[np.ndarray, str]:
+    """Decode an extended or lossless JPEG of any depth."""
     import imagecodecs
 
-    try:
-        array = np.asarray(imagecodecs.jpeg_decode(stream))
-    except (RuntimeError, ValueError):
-        return None
-    if array.ndim != 2 or array.dtype.kind != "u":
-        return None
+    kind = str(dataset.PhotometricInterpretation)
+    if int(dataset.get("SamplesPerPixel") or 1) == 3:
+        # Declared as what comes out, so that nothing is converted on the way.
+        array = np.asarray(imagecodecs.jpeg_decode(stream, colorspace="RGB", outcolorspace="RGB"))
+        return (convert_color_space(array, "YBR_FULL", "RGB"), "RGB") if kind.startswith("YBR") else (array, kind)
+    array = np.asarray(imagecodecs.jpeg_decode(stream))
     if int(dataset.get("PixelRepresentation") or 0) == 1:
         spare = 8 * array.itemsize - int(dataset.BitsStored)
         array = (array << spare).view(f"i{array.itemsize}") >> spare
-    return array
+    return array, kind
 
 
 def _refuse_other_size(dataset: Dataset, syntax: UID, plane: Plane) -> None:
     """Refuse a compressed frame that would unfold to another size than the header's, before it is unfolded."""
     name, stream = plane.instance.name, _stream(dataset, plane.frame)
     unfolded = int(np.prod(plane.shape)) * int(dataset.BitsAllocated) // 8
-    size = None if syntax == RLELossless else codestream_size(stream)
-    if (size is not None and size != plane.shape[:2]) or unfolded > max(HUGE_FRAME_BYTES, FRAME_RATIO * len(stream)):
+    size = plane.shape[:2] if syntax == RLELossless else codestream_size(stream)
+    if size != plane.shape[:2] or unfolded > max(HUGE_FRAME_BYTES, FRAME_RATIO * len(stream)):
+        holds = f"{size[0]} x {size[1]}" if size and size != plane.shape[:2] else "cannot hold them"
         raise InputFileError(
-            f"{name} declares {plane.shape[0]} x {plane.shape[1]} pixels, its {len(stream)} compressed bytes "
-            + (f"{size[0]} x {size[1]}" if size else "cannot hold them"),
+            f"{name} declares {plane.shape[0]} x {plane.shape[1]} pixels, its {len(stream)} compressed bytes {holds}",
             expected="the same size in both",
             fix=RECOPY,
         )
