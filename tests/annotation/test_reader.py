@@ -44,9 +44,9 @@ def test_jitter_is_in_mm_and_repeats_with_its_seed():
 
 
 def test_time_model_by_hand():
-    times = TimeModel(draw=60, mark=10, check=3)
+    times = TimeModel(draw=60, mark=10, check=3, correct=30)
     assert times.manual(20) == 1200
-    assert times.assisted(slices=20, marked=5, corrected=2, model=30) == 50 + 30 + 60 + 120
+    assert times.assisted(slices=20, marked=5, corrected=2, model=30) == 50 + 30 + 60 + 60
 
 
 def test_empty_mask_and_impossible_readers_are_refused():

@@ -43,7 +43,7 @@ def test_reader_pipeline_and_scores(pair, tmp_path, capsys):
     [row] = csv.DictReader((out / "simulate.csv").read_text().splitlines())
     assert float(row["dice"]) > 0.8
     assert float(row["nsd"]) > 0.8
-    seconds = 2 * 10 + 4 * 3 + int(row["to_correct"]) * 60 + float(row["model_seconds"])
+    seconds = 2 * 10 + 4 * 3 + int(row["to_correct"]) * 30 + float(row["model_seconds"])
     assert float(row["assisted_minutes"]) == pytest.approx(seconds / 60)
     assert float(row["manual_minutes"]) == 4
     assert "not a measurement" in json.loads((out / "simulate.json").read_text())["settings"]["note"]
@@ -59,11 +59,11 @@ def test_bad_input_is_refused(pair, tmp_path, capsys):
     assert run(["simulate", str(pair), str(pair), "--labels", "9", *out]) == 1
     assert "empty" in capsys.readouterr().err
     assert run(["simulate", str(pair), str(pair), "--seconds", "1,2", *out]) == 1
-    assert "draw,mark,check" in capsys.readouterr().err
+    assert "draw,mark,check,correct" in capsys.readouterr().err
     assert not (tmp_path / "sim").exists()
 
 
-@pytest.mark.parametrize("text", ["", "1,2", "a,b,c", "0,1,1", "60,-1,3", "inf,1,1"])
+@pytest.mark.parametrize("text", ["", "1,2,3", "a,b,c,d", "0,1,1,1", "60,-1,3,1", "inf,1,1,1"])
 def test_times_that_are_none_are_refused(text):
     with pytest.raises(PromptError):
         parse_times(text)

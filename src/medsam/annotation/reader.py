@@ -48,19 +48,21 @@ class TimeModel:
         draw: To outline one slice by hand.
         mark: To draw both axes on one slice.
         check: To look at one slice of the result.
+        correct: To correct one slice that needs it.
     """
 
     draw: float = 60.0
     mark: float = 10.0
     check: float = 3.0
+    correct: float = 30.0
 
     def manual(self, slices: int) -> float:
         """Seconds to outline every slice."""
         return slices * self.draw
 
     def assisted(self, slices: int, marked: int, corrected: int, model: float) -> float:
-        """Seconds to mark, wait for the model, look at every slice and outline anew those that need it."""
-        return marked * self.mark + model + slices * self.check + corrected * self.draw
+        """Seconds to mark, wait for the model, look at every slice and correct those that need it."""
+        return marked * self.mark + model + slices * self.check + corrected * self.correct
 
 
 def draw_markers(mask: Mask, reader: Reader) -> list[Marker]:

@@ -19,7 +19,7 @@ def simulate(
     jitter_mm: float = 1.0,
     seed: int = 0,
     threshold: float = 0.9,
-    seconds: str = "60,10,3",
+    seconds: str = "60,10,3,30",
     interpolation: Literal["linear", "legacy"] = "linear",
     margin_px: float | None = None,
     plane: Literal["axial", "coronal", "sagittal"] | None = None,
@@ -54,7 +54,7 @@ def simulate(
     threshold
         A slice below this Dice needs correction.
     seconds
-        Time model: seconds to outline a slice by hand, to mark one, to check one.
+        Time model: seconds to outline a slice by hand, to mark one, to check one, to correct one.
     interpolation
         Of the boxes between marked slices.
     margin_px

@@ -65,7 +65,7 @@ class Row:
         to_correct: Slices whose own Dice is below the threshold, those with mask or expert only among them.
         model_seconds: Encode and decode, the scan's share of this object.
         manual_minutes: Time model: outline every slice by hand.
-        assisted_minutes: Time model: mark, wait, check, outline what needs correction anew.
+        assisted_minutes: Time model: mark, wait, check, correct what needs it.
         saved: Time model: share saved.
     """
 
@@ -103,20 +103,18 @@ class Run:
 
 
 def parse_times(text: str) -> TimeModel:
-    """Read "draw,mark,check" seconds.
+    """Read "draw,mark,check,correct" seconds.
 
     Raises:
-        PromptError: not three numbers of 0 or more.
+        PromptError: not four numbers of 0 or more, the first above 0.
     """
     try:
-        draw, mark, check = (float(part) for part in text.split(","))
+        draw, mark, check, correct = (float(part) for part in text.split(","))
     except ValueError:
-        draw = mark = check = -1.0
-    if not (min(draw, mark, check) >= 0 and draw > 0 and max(draw, mark, check) < float("inf")):
-        raise PromptError(
-            f"seconds are {text!r}", expected="draw,mark,check, each 0 or more", fix="pass --seconds 60,10,3"
-        )
-    return TimeModel(draw, mark, check)
+        draw = mark = check = correct = -1.0
+    if not (min(mark, check, correct) >= 0 < draw and max(draw, mark, check, correct) < float("inf")):
+        raise PromptError(f"seconds are {text!r}", expected="draw,mark,check,correct", fix="pass --seconds 60,10,3,30")
+    return TimeModel(draw, mark, check, correct)
 
 
 def run_study(study: Study, output: Path, load: Callable[[], Predictor]) -> str:
