@@ -36,6 +36,53 @@ def read_raw(path: Path, modality: Modality) -> Image:
     return Image((4095 - np.minimum(stored, 4095)).astype(np.uint16), Grid(stored.shape), modality=modality)
 
 
+def read_npy(path: Path) -> np.ndarray:
+    """An array of numbers, never unpickled.
+
+    Raises:
+        InputFileError: not such a file.
+    """
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputFileError(
+            f"{path} cannot be read ({type(error).__name__})", expected="an npy file of numbers", fix="write it again"
+        ) from None
+    return np.asarray(values)
+
+
+def read_npy_image(path: Path, modality: Modality) -> Image:
+    """A slice of the released pre-processing: (H, W) or (H, W, 3), floats in [0, 1] or uint8.
+
+    Raises:
+        InputFileError: anything else.
+    """
+    values = read_npy(path)
+    floats = values.dtype.kind == "f"
+    if values.ndim not in (2, 3) or values.shape[2:] not in ((), (3,)) or not (floats or values.dtype == np.uint8):
+        raise InputFileError(
+            f"{path} holds {values.dtype} of shape {values.shape}", expected="(H, W, 3) in [0, 1]", fix="write it again"
+        )
+    if floats and not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
+        raise InputFileError(f"{path} has values outside [0, 1]", expected="(H, W, 3) in [0, 1]", fix="write it again")
+    pixels = np.rint(values * 255).astype(np.uint8) if floats else values
+    return Image(pixels[None], Grid((1, *pixels.shape[:2])), modality=modality, normalized=True)
+
+
+def read_npy_mask(path: Path) -> Mask:
+    """(H, W) labels.
+
+    Raises:
+        InputFileError: anything else.
+    """
+    values = read_npy(path)
+    if values.ndim != 2 or values.dtype.kind not in "ui" or (values.size and values.min() < 0):
+        raise InputFileError(
+            f"{path} holds {values.dtype} of shape {values.shape}", expected="(H, W) labels", fix="write it again"
+        )
+    return Mask(values[None], Grid((1, *values.shape)))
+
+
 def read_gif(path: Path) -> Mask:
     """The first frame of a GIF as labels.
 

@@ -70,7 +70,10 @@ def contact_sheet(store: Store, path: Path, *, count: int = 40, columns: int = 8
 
     numbers = _choose(store, store.rows(**equal), count, np.random.default_rng(seed))
     rows = max(1, -(-len(numbers) // columns))
-    figure = Figure(figsize=(columns * 1.6, rows * 1.85), layout="constrained")
+    figure = Figure(figsize=(columns * 1.6, rows * 1.85))
+    figure.subplots_adjust(
+        left=0.005, right=0.995, bottom=0.005, top=1 - 0.28 / (rows * 1.85), wspace=0.04, hspace=0.22
+    )
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.axis("off")
     for axes, number in zip(figure.axes, numbers, strict=False):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medsam.data.annotations import read_raw
+from medsam.data.annotations import read_npy_image, read_raw
 from medsam.data.cards import Card, Target
 from medsam.data.layout import Case
 from medsam.data.masks import read_labels
@@ -143,6 +143,8 @@ def _read(card: Card, case: Case, root: Path) -> Image:
     try:
         if card.images.form == "raw-2048-be":
             image = read_raw(path, card.modality)
+        elif path.suffix == ".npy":
+            image = read_npy_image(path, card.modality)
         else:
             image = read_image(path, modality=card.modality, volume=card.images.channel)
     except MedsamError as error:

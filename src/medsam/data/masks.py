@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from medsam.data.annotations import read_gif, read_lidc, read_outlines, slice_order
+from medsam.data.annotations import read_gif, read_lidc, read_npy_mask, read_outlines, slice_order
 from medsam.data.cards import Masks
 from medsam.data.layout import MaskFile
 from medsam.data.quality import Fault, Reason, check_grid
@@ -55,6 +55,8 @@ def _read(path: Path, masks: Masks, grid: Grid) -> Mask:
         return read_outlines(path, grid)
     if path.suffix.lower() == ".gif":
         mask = read_gif(path)
+    elif path.suffix == ".npy":
+        mask = read_npy_mask(path)
     elif masks.threshold is None and masks.form != "outline":
         mask = read_mask(path)
     else:
