@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from medsam.errors import OutputError
@@ -26,6 +26,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, target)
+        _keep_name(target.parent)
     except OSError as error:
         raise OutputError(
             f"{target} could not be written ({error.strerror or error})",
@@ -33,4 +34,16 @@ def replacing(path: str | Path) -> Iterator[Path]:
             fix="free space, change permissions, or write elsewhere; the old file, if any, is untouched",
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder may be none
+            temporary.unlink(missing_ok=True)
+
+
+def _keep_name(folder: Path) -> None:
+    """Make the rename itself survive a power cut; only POSIX can sync a folder."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

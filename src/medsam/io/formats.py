@@ -202,7 +202,7 @@ def _row_for(path: Path, ability: str, name: str | None = None) -> Format:
         )
     lowered = path.name.lower()
     matches = [(len(suffix), row) for row in rows for suffix in row.suffixes if lowered.endswith(suffix)]
-    if matches and not path.is_dir():
+    if matches and (ability == "write_mask" or not path.is_dir()):
         return max(matches, key=lambda match: match[0])[1]
     dicom = next((row for row in rows if row.name.startswith("dicom")), None)
     if dicom is not None and ability != "write_mask" and _may_be_dicom(path):

@@ -218,8 +218,9 @@ def _inflated(data: bytes, size: int, wbits: int) -> bytearray:
     while data and len(out) < size:
         member = zlib.decompressobj(wbits)
         out += member.decompress(data, size - len(out))
-        if not member.eof:
-            member.decompress(member.unconsumed_tail, 1)  # the end of the stream holds its checksum
+        more = b"" if member.eof else member.decompress(member.unconsumed_tail, 1)  # the end holds the checksum
+        if len(out) == size and not more and not member.eof:
+            raise zlib.error("the stream breaks off before its checksum")
         data = member.unused_data.lstrip(b"\0")
     return out
 
