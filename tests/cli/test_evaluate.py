@@ -66,6 +66,9 @@ def test_rows_of_other_settings_are_not_mixed(folder, tmp_path, capsys):
     assert "| us_discs | ultrasound | 2 | 2 |" in capsys.readouterr().out
     assert run(["evaluate", str(folder), "-o", str(out), "--max-targets", "1", "--seed", "3"]) == 1
     assert "other settings" in capsys.readouterr().err
+    (out / "run.json").write_text("{half")
+    assert run(["evaluate", str(folder), "-o", str(out), "--max-targets", "1"]) == 1
+    assert "choose another -o" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medsam.errors import DataError
+from medsam.errors import DataError, OutputError
 from medsam.evaluation.evaluate import Protocol, Score
 from medsam.io.atomic import replacing
 
@@ -56,7 +56,7 @@ class ScoreFile:
         self.path = folder / "rows.csv"
         run = {"method": method, "weights": weights, "protocol": asdict(protocol)}
         record = folder / "run.json"
-        if record.exists() and json.loads(record.read_text(encoding="utf-8")) != run:
+        if record.exists() and _settings(record) != run:
             raise DataError(
                 f"{folder} holds rows of another model or other settings",
                 expected="the same model, split, noise, seed and limits",
@@ -74,11 +74,26 @@ class ScoreFile:
         return (dataset, sample) in self._done
 
     def add(self, scores: Sequence[Score]) -> None:
-        """Append the rows of one image."""
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            file.write(_lines([astuple(score) for score in scores]))
+        """Append the rows of one image.
+
+        Raises:
+            OutputError: the disk refused; the rows before are kept.
+        """
+        try:
+            with self.path.open("a", encoding="utf-8", newline="") as file:
+                file.write(_lines([astuple(score) for score in scores]))
+        except OSError as error:
+            got = f"{self.path} could not be written ({error.strerror or error})"
+            raise OutputError(got, expected="room on the disk", fix="free space and run again; it goes on") from None
         self.scores.extend(scores)
         self._done.update((s.dataset, s.sample) for s in scores)
+
+
+def _settings(record: Path) -> object:
+    try:
+        return json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None  # never equal to a run, so the folder is refused
 
 
 def _lines(rows: Sequence[Sequence[object]]) -> str:
