@@ -6,6 +6,7 @@ import argparse
 import pickle
 import re
 import struct
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from medsam.errors import CheckpointError
 from medsam.models.weights_file import WANTED, kind_of
 
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+_ONE_AT_A_TIME = threading.Lock()  # torch keeps the list of allowed names for the whole process
 
 
 def weights_of(path: Path) -> Path:
@@ -69,19 +71,21 @@ def load_pickle(path: Path) -> object:
         (scalar, "numpy._core.multiarray.scalar"),
     ]
     try:
-        with torch.serialization.safe_globals(harmless), warnings.catch_warnings():
+        with _ONE_AT_A_TIME, torch.serialization.safe_globals(harmless), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True, mmap=kind_of(path) == "zip")
     except pickle.UnpicklingError as error:
         text = " ".join(str(error).split())
-        asked = re.search(r"(?:GLOBAL|global:?|class) ([\w.]+\.\w+)", text)
+        asked = re.search(r"GLOBAL ([\w.]+)|(operand \d+)", text)
         if asked:
             raise CheckpointError(
-                f"{path} wants to run code ({asked[1]})",
+                f"{path} wants to run code ({asked[1] or asked[2]})",
                 expected="tensors and plain values only",
                 fix="do not open it otherwise; get the weights as safetensors from someone you trust",
             ) from None
-        raise _damaged(path, error) from None
+        raise _damaged(
+            path, text.rpartition("WeightsUnpickler error: ")[2].removeprefix("Weights only load failed. ")
+        ) from None
     except (
         RuntimeError,
         EOFError,
@@ -100,7 +104,7 @@ def load_pickle(path: Path) -> object:
         raise _damaged(path, error) from None
 
 
-def _damaged(path: Path, error: BaseException) -> CheckpointError:
+def _damaged(path: Path, error: BaseException | str) -> CheckpointError:
     lines = str(error).splitlines() or [type(error).__name__]
     return CheckpointError(
         f"{path} is damaged or no weights file ({lines[0][:160]})", expected=WANTED, fix="download or copy it again"
