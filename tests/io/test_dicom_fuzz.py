@@ -10,13 +10,15 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 sys.path.append(str(Path(__file__).parent))
 from dicom_phantom import Phantom, dataset, enhanced
 
 from medsam.errors import MedsamError
-from medsam.io.dicom import read_image
+from medsam.io.dicom import read_image, read_series
 from medsam.io.formats import Geometry, ReadOptions
 
 BUNDLED = Path(pydicom.__file__).parent / "data" / "test_files"
@@ -109,3 +111,65 @@ def test_damaged_files_give_an_image_or_our_error(tmp_path, geometry):
     assert min(outcomes.values()) > COUNT // 20  # both ways are walked
     if COUNT > 300:
         print(f"\n{geometry}: {outcomes}, slowest {slowest:.2f} s")
+
+
+NUMBERS = (
+    "nan",
+    "inf",
+    "-inf",
+    "0",
+    "-1",
+    "1e-300",
+    "1e300",
+    "1e38",
+    "0.5",
+    "3",
+    "65536",
+    "-99999999999",
+    "",
+    "x",
+    "1e5",
+)
+FIELDS = {
+    "ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2, "RescaleSlope": 1, "RescaleIntercept": 1,
+    "WindowCenter": 1, "WindowWidth": 2, "SliceThickness": 1, "NumberOfFrames": 1, "InstanceNumber": 1,
+    "ImagesInAcquisition": 1, "PixelPaddingValue": 1, "BitsStored": 1, "PixelRepresentation": 1, "Rows": 1,
+}  # fmt: skip
+edits = st.sampled_from(sorted(FIELDS)).flatmap(
+    lambda name: st.tuples(st.just(name), st.lists(st.sampled_from(NUMBERS), max_size=FIELDS[name] + 1))
+)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 2), edits), min_size=1, max_size=3),
+    geometry=st.sampled_from(["refuse", "resample"]),
+    many=st.booleans(),
+)
+def test_absurd_numbers_give_an_image_or_our_error(changes, geometry, many):
+    sets = [enhanced(Phantom(depth=3))] if many else [dataset(Phantom(depth=3), k) for k in range(3)]
+    for k, (keyword, parts) in changes:
+        ds = sets[k % len(sets)]
+        holders = [ds, ds.PerFrameFunctionalGroupsSequence[k], ds.SharedFunctionalGroupsSequence[0]] if many else [ds]
+        for holder in holders:
+            replace_raw(holder, keyword, "\\".join(parts))
+    try:
+        image = read_series(sets, geometry=geometry)
+    except MedsamError:
+        return
+    assert np.isfinite(image.grid.affine).all()
+
+
+def replace_raw(ds: pydicom.Dataset, keyword: str, text: str) -> None:
+    """Put text where a file could have it: unparsed, in the data set or one sequence below."""
+    tag = pydicom.tag.Tag(keyword)
+    vr = pydicom.datadict.dictionary_VR(tag)
+    if vr.startswith("US"):  # a binary number: the text's own bytes
+        raw = pydicom.dataelem.RawDataElement(tag, "US", 2, (text.encode() + b"\1\1")[:2], 0, False, True)
+    else:
+        raw = pydicom.dataelem.RawDataElement(tag, vr, len(text), text.encode(), 0, False, True)
+    below = [item for element in ds._dict.values() if element.VR == "SQ" for item in element.value]
+    for holder in [ds, *below]:
+        if tag in holder:
+            holder._dict[tag] = raw
