@@ -56,8 +56,11 @@ class GraphRuntime:
             raise PromptError(
                 f"multimask with {self.name}", expected="one mask for each prompt", fix='use runtime="torch"'
             )
+        whole = prompts.masks_N1hw is None or prompts.count == 1
+        parts = [prompts] if whole else [prompts.part(i, i + 1) for i in range(prompts.count)]  # graphs take one mask
         with self._decoding:
-            logits, quality = self._decoder(decoder_inputs(features_1CHW, prompts))
+            decoded = [self._decoder(decoder_inputs(features_1CHW, part)) for part in parts]
+        logits, quality = (np.concatenate(values) for values in zip(*decoded, strict=True))
         return torch.from_numpy(logits), torch.from_numpy(quality)
 
 
