@@ -9,7 +9,7 @@ import highdicom
 import numpy as np
 import pydicom
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 sys.path.append(str(Path(__file__).parent))
@@ -61,7 +61,10 @@ def test_any_orientation_flip_and_tilt_keeps_every_voxel_in_its_place(
     folder = tmp_path / f"series{abs(hash((angles, tilt, size, seed, mirrored)))}"
     phantom = Phantom(*size, turn=turned(*angles, mirrored=mirrored), tilt_degrees=tilt if size[0] > 1 else 0)
     write_series(folder, phantom)
-    grid = read_image(folder, geometry="resample").grid
+    try:
+        grid = read_image(folder, geometry="resample").grid
+    except GeometryError:  # a tilt that would make many times the voxels
+        reject()
     mask = random_mask(grid, seed)
     write_mask(mask, tmp_path / "m.dcm", reference=folder, format=kind)
     assert np.array_equal(read_mask(tmp_path / "m.dcm", reference=grid).labels, mask.labels)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 sys.path.append(str(Path(__file__).parent))
@@ -54,7 +54,10 @@ def test_any_orientation_flip_and_tilt_gives_the_same_voxels(tmp_path, angles, m
     folder = tmp_path / f"series{abs(hash((angles, tilt, size, seed, mirrored)))}"
     phantom = Phantom(*size, turn=turned(*angles, mirrored=mirrored), tilt_degrees=tilt if size[0] > 1 else 0)
     write_series(folder, phantom)
-    grid = read_image(folder, geometry="resample").grid
+    try:
+        grid = read_image(folder, geometry="resample").grid
+    except GeometryError:  # a tilt that would make many times the voxels
+        reject()
     mask = random_mask(grid, seed, density)
     write_mask(mask, tmp_path / "m.dcm", reference=folder, format="rtstruct")
     assert np.array_equal(read_mask(tmp_path / "m.dcm", reference=grid).labels, mask.labels)

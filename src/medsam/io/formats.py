@@ -77,6 +77,7 @@ FORMATS = (
     _row("tiff", ".tif .tiff", "tiff", "read_image read_mask write_mask"),
     _row("bmp", ".bmp", "raster", "read_image read_mask"),
     _row("coco", ".json", "coco", "read_mask write_mask"),
+    _row("slide", ".svs .ndpi .scn .mrxs .bif .vms", "slides", "read_image"),
     _row("dicom", ".dcm .dicom .zip", "dicom", "read_image"),
     _row("dicom-seg", ".dcm", "dicom_seg", "read_mask write_mask"),  # reads RTSTRUCT too
     _row("geojson", ".geojson", "geojson", "read_mask write_mask"),
