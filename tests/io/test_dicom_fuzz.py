@@ -140,7 +140,7 @@ edits = st.sampled_from(sorted(FIELDS)).flatmap(
 )
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(
     changes=st.lists(st.tuples(st.integers(0, 2), edits), min_size=1, max_size=3),

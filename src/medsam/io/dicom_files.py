@@ -68,6 +68,14 @@ class Source:
     archive: zipfile.ZipFile | None = None
     member: zipfile.ZipInfo | None = None
 
+    def head(self) -> bytes:
+        """The first 132 bytes: preamble and magic."""
+        if self.archive is None or self.member is None:
+            with self.path.open("rb") as file:
+                return file.read(132)
+        with self.archive.open(self.member) as packed:
+            return packed.read(132)
+
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
         """Open for reading from the start, in memory if it comes out of an archive."""
@@ -214,8 +222,8 @@ def read_instance(source: Source, *, strict: bool = False) -> Instance | None:
     Raises:
         InputFileError: it is DICOM, but broken or cut off.
     """
-    with untrusted(source.name), source.open() as file:
-        start = file.read(132)
+    with untrusted(source.name):
+        start = source.head()
         plain = start[:4] if len(start) >= 8 else b""
         magic = start[128:] == b"DICM"
         # Files from before 1996 have no preamble and begin with group 0002 or 0008.
@@ -225,8 +233,8 @@ def read_instance(source: Source, *, strict: bool = False) -> Instance | None:
                     f"{source.name} is not a DICOM file", expected="the letters DICM at byte 128", fix="check the path"
                 )
             return None
-        file.seek(0)
-        return _parse(source, file, strict=strict, legacy=not magic)
+        with source.open() as file:
+            return _parse(source, file, strict=strict, legacy=not magic)
 
 
 def _parse(source: Source, file: BinaryIO, *, strict: bool, legacy: bool) -> Instance | None:

@@ -21,6 +21,7 @@ TRAITS = (
 )  # fmt: skip
 HIDDEN_TRAITS = frozenset({"AcquisitionTime", "ContentTime"})  # split by them, but never print them
 MAX_FRAMES = 100_000
+SANE = 1e12  # no millimetre, slope or window is larger
 FRAME_BYTES = 8  # no compressed frame is shorter than the head of its item
 
 
@@ -190,12 +191,12 @@ def _several(value: object) -> Sequence[object]:
 
 
 def _floats(value: object, count: int) -> NDArray[np.float64] | None:
-    """`count` finite numbers, or None if there is no value at all; anything between is an error of the file."""
+    """`count` sane numbers, or None if there is no value at all; anything between is an error of the file."""
     parts = _several(value)
     if not parts:
         return None
     numbers = np.array([float(str(part)) for part in parts])
-    if len(numbers) != count or not np.isfinite(numbers).all():
+    if len(numbers) != count or not (np.abs(numbers) < SANE).all():  # NaN is not below anything either
         raise ValueError("not a vector")
     return numbers
 
