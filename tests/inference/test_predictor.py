@@ -61,7 +61,7 @@ def test_points_work_on_weights_for_boxes_and_it_is_said_once(lite, disc, disc_e
         fresh.decode(disc_embedding, points=[[(160, 100)]], point_labels=[[1]])
     assert masks.shape == (2, 200, 300)
     assert [record.getMessage() for record in caplog.records] == [
-        "lite-medsam was trained for box prompts only; a point prompt works, but look at the result"
+        "lite-medsam was trained for box prompts only; expect little of a point prompt"
     ]
 
 

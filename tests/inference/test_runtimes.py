@@ -72,6 +72,8 @@ def test_a_device_that_is_not_there_is_refused_in_words():
     assert choose_device("cpu").type == "cpu"
     with pytest.raises(MissingDependencyError, match="device is 'tpu'"):
         choose_device("tpu")
+    with pytest.raises(MissingDependencyError, match="precision is 'fp8'"):
+        load_predictor("lite-medsam", precision="fp8")
     with pytest.raises(MissingDependencyError, match="the CPU"):
         load_predictor("lite-medsam", device="cuda", runtime="openvino")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from medsam.models.weights_file import digest
 
 RuntimeName = Literal["auto", "torch", "openvino"]
 GRAPHS = (".onnx", ".xml")
+log = logging.getLogger("medsam")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,8 @@ def load(
     calibration: Sequence[NDArray[np.uint8]] | None,
 ) -> Loaded:  # fmt: skip
     """Load weights into the runtime that fits the request; see load_predictor."""
+    _refuse_unknown("precision", precision, get_args(Precision))
+    _refuse_unknown("runtime", runtime, get_args(RuntimeName))
     path, manifest = resolve(model)
     if path.suffix in GRAPHS:
         return Loaded(_exported(path), manifest, manifest.sha256 or digest(path))
@@ -51,6 +55,13 @@ def load(
     network, bound = load_checkpoint(path, manifest)
     torch_runtime = TorchRuntime(network, device=choose_device(device), precision=precision)
     return Loaded(torch_runtime, bound, bound.sha256 or weights_digest(network))
+
+
+def _refuse_unknown(what: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise MissingDependencyError(
+            f"{what} is {value!r}", expected=f"one of {', '.join(known)}", fix="choose one of them"
+        )
 
 
 def _exported(path: Path) -> Runtime:
@@ -94,6 +105,7 @@ def _with_openvino(
             fix="pass calibration=[slice, ...], about 100 of the images you will segment, to load_predictor",
         )
     if calibration is not None or not encoder.is_file():
+        log.info("converting %s for OpenVINO; this is done once", manifest.name)
         network, manifest = load_checkpoint(path, manifest)
         slices = None if precision != "int8" else _model_slices(manifest, calibration or ())
         openvino.write_graphs(network, encoder, calibration=slices)

@@ -181,7 +181,7 @@ class Predictor:
             self._said.add(kind)
         if news:
             log.warning(
-                "%s was trained for %s prompts only; a %s prompt works, but look at the result",
+                "%s was trained for %s prompts only; expect little of a %s prompt",
                 self.manifest.name,
                 " and ".join(self.manifest.prompts),
                 kind,
