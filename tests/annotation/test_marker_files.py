@@ -69,6 +69,37 @@ def test_slicer_roi_is_a_rectangle_on_every_slice_it_holds(tmp_path):
     assert all(np.allclose(m.box, (20, 10, 30, 30)) for m in markers)
 
 
+def test_files_written_by_3d_slicers_own_libraries_are_read(tmp_path):
+    """Lines and ROIs as 3D Slicer keeps them in memory (RAS), written by its storage classes."""
+    pytest.importorskip("slicer_core")
+    import slicer_core.MRMLCore as core
+    import slicer_core.vtkSlicerMarkupsModuleMRML as markups
+    import vtk
+
+    scene = core.vtkMRMLScene()
+    for kind in (markups.vtkMRMLMarkupsJsonStorageNode, markups.vtkMRMLMarkupsROIJsonStorageNode):
+        scene.RegisterNodeClass(kind())
+    line_node = scene.AddNewNodeByClass("vtkMRMLMarkupsLineNode", "L")
+    for end in ((3, 10, 5), (3, 14, 25)):
+        line_node.AddControlPoint(vtk.vtkVector3d(*ras(*end)))
+    roi = scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "R")
+    roi.SetCenter(*ras(4, 20, 25))
+    roi.SetSize(8, 16, 21)
+    paths = []
+    for node, name in ((line_node, "L.mrk.json"), (roi, "R.mrk.json")):
+        storage = node.CreateDefaultStorageNode()
+        scene.AddNode(storage)
+        storage.SetFileName(str(tmp_path / name))
+        assert storage.WriteData(node)
+        paths.append(tmp_path / name)
+    [drawn] = read_markers(paths[:1], TARGET)
+    assert drawn.slice == 3
+    assert np.allclose(drawn.points_xy, [(5, 10), (25, 14)], atol=1e-3)
+    boxes = read_markers(paths[1:], TARGET)
+    assert [m.slice for m in boxes] == [2, 3, 4, 5, 6]
+    assert all(np.allclose(m.box, (20, 10, 30, 30), atol=1e-3) for m in boxes)
+
+
 def test_csv_in_voxels_and_in_mm_agree(tmp_path):
     voxels = save(tmp_path / "v.csv", "label,slice,x0,y0,x1,y1\n1,3,5,10,25,14\n2,4,1,2,3,4\n")
     ends = ",".join(str(v) for v in (*mm(3, 10, 5), *mm(3, 14, 25)))
@@ -125,6 +156,7 @@ def test_recist_of_an_npz(tmp_path):
         ("a.json", '{"coordinateSystem": "XYZ", "markers": [{"points_mm": []}]}', "LPS or RAS"),
         ("a.mrk.json", '{"markups": [{"type": "Angle"}]}', "no line and no ROI"),
         ("a.mrk.json", '{"markups": [{"type": "Line"}]}', "no markups file"),
+        ("a.mrk.json", '{"markups": [{"type": "Line", "coordinateUnits": "cm"}]}', "positions in mm"),
         ("a.npz", "text", "cannot be read"),
     ],
 )

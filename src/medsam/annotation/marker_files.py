@@ -194,6 +194,12 @@ def _system(path: Path, name: object) -> NDArray[np.float64]:
     return SYSTEMS[text]
 
 
+def _refuse_other_units(path: Path, unit: object) -> None:
+    code = unit[0] if isinstance(unit, list) and unit else unit  # 3D Slicer may write a coded unit, its code first
+    if code != "mm":
+        raise InputFileError(f"{path} is in {code!r}", expected="positions in mm", fix="save it from a scene in mm")
+
+
 def _slicer(path: Path, raw: Mapping[str, object], target: Target) -> list[Marker]:
     """Lines and ROI boxes of a .mrk.json; every one is an object of its own until they are linked."""
     markups = raw["markups"]
@@ -201,6 +207,7 @@ def _slicer(path: Path, raw: Mapping[str, object], target: Target) -> list[Marke
     try:
         for markup in markups if isinstance(markups, list) else []:
             turn = _system(path, markup.get("coordinateSystem", "LPS"))
+            _refuse_other_units(path, markup.get("coordinateUnits", "mm"))
             if markup["type"] == "Line":
                 markers += _slicer_line(markup, turn, target.sliced)
             elif markup["type"] == "ROI":
