@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -24,6 +25,7 @@ Engine = Literal["local", "processes", "ray"]
 ENGINES: tuple[Engine, ...] = ("local", "processes", "ray")
 
 ATTEMPTS = 4  # a shard whose worker dies this often is a bug or too large for the machine, not bad luck
+KNOCK_SECONDS = 10
 IN_FLIGHT_PER_WORKER = 2  # enough to keep a worker busy, few enough that results do not pile up
 
 
@@ -160,16 +162,25 @@ def _ray() -> ModuleType:
 
 def _connect(ray: ModuleType, workers: int | None, address: str | None) -> None:
     try:
+        if address is not None:
+            _knock(address)  # Ray itself tries for minutes
         if address is None:
             ray.init(num_cpus=workers or cores(), include_dashboard=False, log_to_driver=False, configure_logging=False)
         else:
             ray.init(address=address, log_to_driver=False, configure_logging=False)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise RemoteError(
             f"the Ray cluster at {address or 'this machine'} did not answer ({str(error).splitlines()[0]:.120})",
             expected="a running cluster",
             fix="start one with `ray start --head`, or leave --address out",
         ) from None
+
+
+def _knock(address: str) -> None:
+    """Open and close a connection to host:port; other forms of address are left to Ray."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
 
 
 def _ray_results(

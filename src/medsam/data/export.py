@@ -106,7 +106,7 @@ def _cvpr_npz(members: Iterator[Member], folder: Path) -> int:
         if member.rows[0]["spacing_x_mm"] is not None:
             content["spacing"] = np.array([member.rows[0][f"spacing_{a}_mm"] for a in "xyz"], dtype=np.float64)
         out = io.BytesIO()
-        np.savez_compressed(out, **content)
+        np.savez_compressed(out, **content)  # type: ignore[arg-type]
         _save(folder / f"{member.name}.npz", out.getvalue())
     return count
 
