@@ -50,7 +50,8 @@ RULES = {
 
 ALIASES = {
     "mri": Modality.MR, "cr": Modality.XRAY, "dx": Modality.XRAY, "xray": Modality.XRAY, "cxr": Modality.XRAY, "rf": Modality.XRAY,
-    "xa": Modality.XRAY, "rg": Modality.XRAY, "us": Modality.ULTRASOUND, "ivus": Modality.ULTRASOUND, "mg": Modality.MAMMOGRAPHY,
+    "xa": Modality.XRAY, "rg": Modality.XRAY, "io": Modality.XRAY, "px": Modality.XRAY,
+    "dg": Modality.XRAY, "us": Modality.ULTRASOUND, "ivus": Modality.ULTRASOUND, "mg": Modality.MAMMOGRAPHY,
     "mammo": Modality.MAMMOGRAPHY, "opt": Modality.OCT, "ivoct": Modality.OCT, "es": Modality.ENDOSCOPY, "dms": Modality.DERMOSCOPY,
     "dermatoscopy": Modality.DERMOSCOPY, "op": Modality.FUNDUS, "sm": Modality.PATHOLOGY, "histology": Modality.PATHOLOGY,
     "gm": Modality.MICROSCOPY, "pt": Modality.PET,
