@@ -1,11 +1,13 @@
 """The one table of file formats, and reading and writing by suffix.
 
 A module named in the table has the functions its row claims: read_image(path, options), read_mask(path, reference),
-write_mask(mask, path, options). A new format is one module and one row.
+write_mask(mask, path, options); read_segments(path, reference, only, overlap) instead of read_mask's plain call where
+the format keeps structures apart; write_image(image, path). A new format is one module and one row.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +17,7 @@ from medsam.errors import InputFileError, OutputError
 from medsam.imaging.image import Grid, Image, Mask
 from medsam.imaging.modality import Modality, parse_modality
 from medsam.io.limits import MAX_BYTES, content, head
-from medsam.io.placement import place
+from medsam.io.placement import Overlap, kept, place
 
 Geometry = Literal["refuse", "resample"]
 
@@ -59,7 +61,7 @@ class Format:
     name: str
     suffixes: tuple[str, ...]
     module: str
-    can: frozenset[str]  # of "read_image", "read_mask", "write_mask"
+    can: frozenset[str]  # of "read_image", "write_image", "read_mask", "write_mask"
 
 
 def _row(name: str, suffixes: str, module: str, can: str) -> Format:
@@ -78,17 +80,22 @@ FORMATS = (
     _row("bmp", ".bmp", "raster", "read_image read_mask"),
     _row("coco", ".json", "coco", "read_mask write_mask"),
     _row("slide", ".svs .ndpi .scn .mrxs .bif .vms", "slides", "read_image"),
-    _row("dicom", ".dcm .dicom .zip", "dicom", "read_image"),
+    _row("dicom", ".dcm .dicom .ima .zip", "dicom", "read_image"),
     _row("dicom-seg", ".dcm", "dicom_seg", "read_mask write_mask"),  # reads RTSTRUCT too
     _row("geojson", ".geojson", "geojson", "read_mask write_mask"),
     _row("stl", ".stl", "stl", "read_mask write_mask"),
+    _row("image", ".nii .nii.gz .nrrd .mha", "image_files", "write_image"),
     _row("rtstruct", "", "rtstruct", "read_mask write_mask"),  # written by name: RTSTRUCT is .dcm as well
 )
 
 
 class _Module(Protocol):
     def read_image(self, path: Path, options: ReadOptions) -> Image: ...
+    def write_image(self, image: Image, path: Path) -> None: ...
     def read_mask(self, path: Path, reference: Grid | None) -> Mask: ...
+    def read_segments(
+        self, path: Path, reference: Grid | None, *, only: Sequence[str] | None, overlap: Overlap
+    ) -> Mask: ...
     def write_mask(self, mask: Mask, path: Path, options: WriteOptions) -> None: ...
 
 
@@ -125,12 +132,20 @@ def read_image(
     return replace(image, modality=chosen) if chosen is not None else image
 
 
-def read_mask(path: str | Path, *, reference: Image | Grid | str | Path | None = None) -> Mask:
+def read_mask(
+    path: str | Path,
+    *,
+    reference: Image | Grid | str | Path | None = None,
+    only: Sequence[str] | None = None,
+    overlap: Overlap = "refuse",
+) -> Mask:
     """Read a label map with its geometry.
 
     Args:
         path: Any mask format of write_mask.
         reference: The image, its grid or its file; formats that store contours or no geometry need it.
+        only: Names or label ids to take; all without it.
+        overlap: What happens where structures of a file overlap: "refuse", or the "first" or "last" of them wins.
 
     Raises:
         InputFileError: as read_image, or pixels that are not integer labels.
@@ -139,7 +154,10 @@ def read_mask(path: str | Path, *, reference: Image | Grid | str | Path | None =
     source = _existing(path)
     row = _row_for(source, "read_mask")
     grid = _grid(reference)
-    return _on_grid(_load(row).read_mask(source, grid), grid)
+    module = _load(row)
+    if hasattr(module, "read_segments"):
+        return _on_grid(module.read_segments(source, grid, only=only, overlap=overlap), grid)
+    return _on_grid(kept(module.read_mask(source, grid), only, source), grid)
 
 
 def write_mask(mask: Mask, path: str | Path, *, reference: str | Path | None = None, format: str | None = None) -> None:
@@ -160,6 +178,20 @@ def write_mask(mask: Mask, path: str | Path, *, reference: str | Path | None = N
     _load(row).write_mask(
         mask, target, WriteOptions(reference=Path(reference) if reference else None, kind=kind or None)
     )
+
+
+def write_image(image: Image, path: str | Path) -> None:
+    """Write an image, whole or not at all; values, spacing and place as they are.
+
+    Args:
+        image: What to write.
+        path: A .nii, .nii.gz, .nrrd or .mha file.
+
+    Raises:
+        OutputError: unknown suffix, values or a grid the format cannot hold, or the disk refused.
+    """
+    target = Path(path)
+    _load(_row_for(target, "write_image")).write_image(image, target)
 
 
 def format_names(ability: str) -> list[str]:
@@ -203,13 +235,13 @@ def _row_for(path: Path, ability: str, name: str | None = None) -> Format:
         )
     lowered = path.name.lower()
     matches = [(len(suffix), row) for row in rows for suffix in row.suffixes if lowered.endswith(suffix)]
-    if matches and (ability == "write_mask" or not path.is_dir()):
+    if matches and (ability.startswith("write") or not path.is_dir()):
         return max(matches, key=lambda match: match[0])[1]
     dicom = next((row for row in rows if row.name.startswith("dicom")), None)
-    if dicom is not None and ability != "write_mask" and _may_be_dicom(path):
+    if dicom is not None and not ability.startswith("write") and _may_be_dicom(path):
         return dicom
     known = " ".join(sorted({suffix for row in rows for suffix in row.suffixes}))
-    if ability == "write_mask":
+    if ability.startswith("write"):
         raise OutputError(
             f"{path} has the suffix {path.suffix!r}",
             expected=f"one of {known}",

@@ -110,6 +110,22 @@ def chosen(segments: Sequence[Segment], only: Sequence[str] | None, path: Path) 
     return taken
 
 
+def kept(mask: Mask, only: Sequence[str] | None, path: Path) -> Mask:
+    """The mask with only the labels asked for by name or number.
+
+    Raises:
+        InputFileError: one that was asked for is not there.
+    """
+    if only is None:
+        return mask
+    ids = sorted({*mask.ids, *mask.names})
+    wanted = [s.label for s in chosen([Segment(i, mask.names.get(i, "")) for i in ids], only, path)]
+    names = {i: name for i, name in mask.names.items() if i in wanted}
+    colors = {i: color for i, color in mask.colors.items() if i in wanted}
+    labels = np.where(np.isin(mask.labels, wanted), mask.labels, 0).astype(mask.labels.dtype)
+    return replace(mask, labels=labels, names=names, colors=colors)
+
+
 def place(mask: Mask, grid: Grid, *, tolerance_mm: float = TOLERANCE_MM) -> Mask:
     """Lay a mask onto a reference grid by turning, flipping, cutting and padding with background; never by resampling.
 
