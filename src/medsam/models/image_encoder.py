@@ -18,16 +18,17 @@ from medsam.models.layers import TokenMLP, init_linear, neck
 AttentionPath = Literal["sdpa", "explicit"]
 
 
-def relative_table(table_LD: Tensor, size: int) -> Tensor:
-    """Lay a relative position table out as (query, key, D) for one axis of `size` tokens.
+def resized_table(table_LD: Tensor, size: int) -> Tensor:
+    """A relative position table for `size` tokens, (2 * size - 1, D); resized linearly if learnt for another size."""
+    if table_LD.shape[0] == 2 * size - 1:
+        return table_LD
+    return F.interpolate(table_LD.t().unsqueeze(0), size=2 * size - 1, mode="linear").squeeze(0).t()
 
-    A table learnt for another size is resized linearly, as the published model does.
-    """
-    if table_LD.shape[0] != 2 * size - 1:
-        table_1DL = table_LD.t().unsqueeze(0)
-        table_LD = F.interpolate(table_1DL, size=2 * size - 1, mode="linear").squeeze(0).t()
+
+def relative_table(table_LD: Tensor, size: int) -> Tensor:
+    """Lay a relative position table out as (query, key, D) for one axis of `size` tokens."""
     position = torch.arange(size, device=table_LD.device)
-    return table_LD[position[:, None] - position[None, :] + (size - 1)]
+    return resized_table(table_LD, size)[position[:, None] - position[None, :] + (size - 1)]
 
 
 class WindowAttention(nn.Module):

@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Literal, cast
 
+import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from medsam.errors import CheckpointError, PromptError
+from medsam.models.fused_decoder import FusedMaskDecoder
+from medsam.models.fused_tiny_vit import FusedTinyViT
+from medsam.models.fused_vit import FusedImageEncoder
 from medsam.models.image_encoder import ImageEncoder
 from medsam.models.manifest import Architecture
 from medsam.models.mask_decoder import MaskDecoder
@@ -27,7 +31,10 @@ class MedSAM(nn.Module):
     """Encode an image once, decode many prompts."""
 
     def __init__(
-        self, image_encoder: ImageEncoder | TinyViT, prompt_encoder: PromptEncoder, mask_decoder: MaskDecoder
+        self,
+        image_encoder: ImageEncoder | TinyViT | FusedImageEncoder | FusedTinyViT,
+        prompt_encoder: PromptEncoder,
+        mask_decoder: MaskDecoder | FusedMaskDecoder,
     ) -> None:
         super().__init__()
         self.image_encoder = image_encoder
@@ -41,8 +48,26 @@ class MedSAM(nn.Module):
 
     def use_attention(self, path: Literal["sdpa", "explicit"]) -> None:
         """Choose scaled_dot_product_attention or, for graph exporters, attention written out."""
-        self.image_encoder.use_attention(path)
-        self.mask_decoder.use_attention(path)
+        for part in (self.image_encoder, self.mask_decoder):
+            if isinstance(part, ImageEncoder | TinyViT | MaskDecoder):
+                part.use_attention(path)
+
+    @torch.no_grad()
+    def optimize_for_inference(self, precision: Literal["fp32", "bf16"] = "fp32") -> MedSAM:
+        """A model that computes the same, faster, on the CPU only; for inference, not for saving or training.
+
+        Args:
+            precision: "fp32" agrees to float rounding; "bf16" makes the large products of a ViT in bfloat16, which
+                pays on processors with fast bfloat16 only.
+        """
+        encoder, decoder = self.image_encoder, self.mask_decoder
+        fused: FusedImageEncoder | FusedTinyViT | None = None
+        if isinstance(encoder, ImageEncoder):
+            fused = FusedImageEncoder(encoder, torch.bfloat16 if precision == "bf16" else torch.float32)
+        elif isinstance(encoder, TinyViT):
+            fused = FusedTinyViT(encoder)
+        fast = FusedMaskDecoder(decoder) if isinstance(decoder, MaskDecoder) else decoder
+        return MedSAM(fused or encoder, self.prompt_encoder, fast).eval()
 
     def encode(self, image_B3SS: Tensor) -> Tensor:
         """Image in the model frame (B, 3, S, S), scaled as the manifest says -> features (B, C, H, W)."""

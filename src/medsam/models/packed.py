@@ -1,0 +1,84 @@
+"""Linear layers and convolutions with weights laid out once for the processor's matrix library (oneDNN).
+
+For inference on a CPU. The same arithmetic as the plain layers in float32, about twice as fast where the default
+matrix library is slow; on a build of torch without oneDNN the plain layers are used.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Literal, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Activation = Literal["none", "gelu", "relu"]
+
+
+@cache
+def can_pack() -> bool:
+    """Whether this build of torch has the packed layers."""
+    mkldnn = torch.ops.mkldnn
+    return torch._C._has_mkldnn and all(
+        hasattr(mkldnn, name) for name in ("_linear_pointwise", "_reorder_linear_weight", "_convolution_pointwise")
+    )
+
+
+class PackedLinear:
+    """x @ weight.T + bias, then an activation in the same pass.
+
+    Args:
+        weight_OI: (out, in).
+        bias_O: (out,) or None.
+        rows: How many rows a call will have, about; a hint for the layout.
+    """
+
+    def __init__(self, weight_OI: Tensor, bias_O: Tensor | None = None, *, rows: int = 1024) -> None:
+        weight = weight_OI.detach().contiguous()
+        self.bias = None if bias_O is None else bias_O.detach().to(weight.dtype).contiguous()
+        self.packs = can_pack()
+        self.weight: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, rows) if self.packs else weight
+
+    def __call__(self, x: Tensor, activation: Activation = "none") -> Tensor:
+        """(..., in) -> (..., out)."""
+        if self.packs:
+            op = torch.ops.mkldnn._linear_pointwise
+            return cast(Tensor, op(x, self.weight, self.bias, activation, [], "none"))
+        out = F.linear(x, self.weight, self.bias)
+        return F.gelu(out) if activation == "gelu" else F.relu(out) if activation == "relu" else out
+
+    @staticmethod
+    def once(a_RC: Tensor, b_SC: Tensor) -> Tensor:
+        """a @ b.T where neither side is used again."""
+        if can_pack():
+            return cast(Tensor, torch.ops.mkldnn._linear_pointwise(a_RC, b_SC.contiguous(), None, "none", [], "none"))
+        return F.linear(a_RC, b_SC)
+
+
+class PackedConv:
+    """A convolution over images in channels-last memory, then an activation in the same pass."""
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        *,
+        stride: int = 1,
+        padding: tuple[int, int] = (0, 0),
+        groups: int = 1,
+    ) -> None:
+        self.weight = weight.detach().contiguous(memory_format=torch.channels_last)
+        self.bias = None if bias is None else bias.detach().contiguous()
+        self.stride, self.padding, self.groups = stride, list(padding), groups
+        self.packs = can_pack()
+
+    def __call__(self, x_BCHW: Tensor, activation: Activation = "none") -> Tensor:
+        """(B, in, H, W) -> (B, out, H', W'), channels last."""
+        stride = [self.stride, self.stride]
+        if self.packs:
+            op = torch.ops.mkldnn._convolution_pointwise
+            geometry = (self.padding, stride, [1, 1], self.groups)
+            return cast(Tensor, op(x_BCHW, self.weight, self.bias, *geometry, activation, [], "none"))
+        out = F.conv2d(x_BCHW, self.weight, self.bias, stride, self.padding, groups=self.groups)
+        return F.gelu(out) if activation == "gelu" else F.relu(out) if activation == "relu" else out
