@@ -35,6 +35,11 @@ def test_lines_without_jitter_end_on_the_object():
         assert rows.min() <= y0 <= y1 <= rows.max()
 
 
+def test_widest_slice_is_marked_on_request():
+    assert [m.slice for m in draw_markers(ball(), Reader(every=9, jitter_mm=0))] == [1, 9]
+    assert [m.slice for m in draw_markers(ball(), Reader(every=9, jitter_mm=0, widest=True))] == [1, 5, 9]
+
+
 def test_jitter_is_in_mm_and_repeats_with_its_seed():
     drawn = {seed: draw_markers(ball(), Reader(every=2, jitter_mm=2, seed=seed)) for seed in (0, 1)}
     assert drawn[0] == draw_markers(ball(), Reader(every=2, jitter_mm=2, seed=0)) != drawn[1]

@@ -27,11 +27,13 @@ class Reader:
         every: Distance of marked slices; the first and the last slice of an object are always marked (paper: 3 to 10).
         jitter_mm: Standard deviation of each line end along x and y; in pixels where the spacing is unknown.
         seed: Of the jitter.
+        widest: Also mark the slice with the longest axis, as for a RECIST measurement.
     """
 
     every: int = 5
     jitter_mm: float = 1.0
     seed: int = 0
+    widest: bool = False
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -83,8 +85,13 @@ def draw_markers(mask: Mask, reader: Reader) -> list[Marker]:
     markers = []
     for label in mask.ids:
         object_DHW = mask.labels == label
-        for index in marked_slices(np.flatnonzero(object_DHW.any(axis=(1, 2))).tolist(), reader.every):
-            axes = axes_of(object_DHW[index], (spacing[1], spacing[2]), corners=False)
+        slices = np.flatnonzero(object_DHW.any(axis=(1, 2))).tolist()
+        axes_by_slice = {k: axes_of(object_DHW[k], (spacing[1], spacing[2]), corners=False) for k in slices}
+        marked = set(marked_slices(slices, reader.every))
+        if reader.widest:
+            marked.add(max(slices, key=lambda k: axes_by_slice[k].long))
+        for index in sorted(marked):
+            axes = axes_by_slice[index]
             rng = np.random.default_rng([reader.seed, label, index])
             ends = np.array(list(_ends(axes)))
             ends = np.clip(ends + rng.normal(size=ends.shape) * jitter_xy, 0, (width - 1, height - 1))

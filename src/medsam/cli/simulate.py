@@ -18,6 +18,7 @@ def simulate(
     labels: Annotated[list[int], Parameter(negative=(), consume_multiple=True)] = [],  # noqa: B006
     jitter_mm: float = 1.0,
     seed: int = 0,
+    widest: Annotated[bool, Parameter(negative=())] = False,
     threshold: float = 0.9,
     seconds: str = "60,10,3,30",
     interpolation: Literal["linear", "legacy"] = "linear",
@@ -51,6 +52,8 @@ def simulate(
         Standard deviation of the reader's hand; in pixels where the spacing is unknown.
     seed
         Of the reader's hand.
+    widest
+        The reader also marks the slice with the longest axis, as for a RECIST measurement.
     threshold
         A slice below this Dice needs correction.
     seconds
@@ -81,7 +84,7 @@ def simulate(
     from medsam.inference.predictor import Predictor, load_predictor
 
     study = Study(
-        pairs=tuple(pairs), every=tuple(every), whole=whole, labels=tuple(labels), jitter_mm=jitter_mm, seed=seed,
+        pairs=tuple(pairs), every=tuple(every), whole=whole, labels=tuple(labels), jitter_mm=jitter_mm, seed=seed, widest=widest,
         threshold=threshold, times=parse_times(seconds), boxes=Interpolation(interpolation, margin_px), plane=plane,
         modality=modality, window=window, cache=cache,
     )  # fmt: skip

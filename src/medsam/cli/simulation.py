@@ -41,6 +41,7 @@ class Study:
     labels: tuple[int, ...]
     jitter_mm: float
     seed: int
+    widest: bool
     threshold: float
     times: TimeModel
     boxes: Interpolation
@@ -170,7 +171,10 @@ def _case(scan: Path, mask: Path, study: Study) -> Case:
 
 
 def _draw(case: Case, study: Study) -> dict[int, list[Marker]]:
-    return {every: draw_markers(case.expert, Reader(every, study.jitter_mm, study.seed)) for every in study.every}
+    return {
+        every: draw_markers(case.expert, Reader(every, study.jitter_mm, study.seed, study.widest))
+        for every in study.every
+    }
 
 
 def _score(case: Case, result: AnnotationResult, run: Run, study: Study) -> Iterator[Row]:
@@ -234,7 +238,7 @@ def _write_rows(output: Path, rows: Sequence[Row], study: Study, predictor: Pred
     csv.writer(text, lineterminator="\n").writerows([header, *map(astuple, rows)])
     settings = {
         "model": predictor.manifest.name, "sha256": predictor.manifest.sha256, "jitter_mm": study.jitter_mm,
-        "seed": study.seed, "threshold": study.threshold, "assumed_seconds": asdict(study.times),
+        "seed": study.seed, "widest": study.widest, "threshold": study.threshold, "assumed_seconds": asdict(study.times),
         "boxes": asdict(study.boxes), "tolerance_mm": TOLERANCE_MM, "whole": study.whole,
         "labels": list(study.labels), "plane": study.plane, "study_saved": STUDY_SAVED,
         "note": "minutes are a model with assumed seconds, not a measurement",
