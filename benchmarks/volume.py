@@ -7,6 +7,7 @@ take turns, ten slices each. Peak memory is that of a process of its own which s
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -24,7 +25,8 @@ from medsam.imaging.image import Grid, Image
 from medsam.inference.predictor import load_predictor
 from medsam.inference.volume import segment_volume
 
-DEPTH, BLOCK = 100, 10
+DEPTH = int(os.environ.get("MEDSAM_BENCH_DEPTH", "100"))  # fewer slices for a quick look
+BLOCK = 10
 LESIONS = Path(__file__).resolve().parents[2] / "shared" / "data" / "volumes" / "ct_lesion_recist"
 
 
