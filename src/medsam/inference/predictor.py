@@ -122,9 +122,8 @@ class Predictor:
             multimask: Three masks for each prompt; only for weights trained for it.
 
         Returns:
-            Masks (N, H, W) bool in the pixels of the slice and scores (N,) float32 in about [0, 1]: the predicted IoU
-            where the weights were trained for it, else how stable the mask is (logits.stability). With multimask
-            (N, 3, H, W) and (N, 3).
+            Masks (N, H, W) bool in slice pixels and scores (N,) float32: the predicted IoU where it was trained, else
+            how stable the mask is (logits.stability). With multimask (N, 3, H, W) and (N, 3).
 
         Raises:
             PromptError: prompts that do not fit the slice, each other or the weights.

@@ -28,15 +28,14 @@ def segment_volume(
     """Segment a volume from boxes, points or 3D boxes.
 
     Args:
-        predictor: A loaded model.
         image: Normalized (uint8); its values may be memory-mapped.
         boxes: Slice to boxes; box i on each slice is object i and becomes label i + 1. None where it has no box there.
         box3d: One (x0, y0, z0, x1, y1, z1) for each object, z inclusive, in place of boxes and points.
         points: Slice to (x, y, 1 or 0) of the first object, or to one such list for each object.
         labels: Label ids in place of 1, 2, ...
         interpolate: Also segment the slices between marked ones, with boxes between theirs.
-        plane: "axial", "coronal", "sagittal" or an array axis: the slices that are meant.
-        overlap: Where objects meet, the "later" one wins, as in LiteMedSAM, or the more "certain" one by its logit.
+        plane: "axial", "coronal", "sagittal" or an array axis.
+        overlap: Where objects meet, the "later" one wins, as in LiteMedSAM, or the more "certain" by its logit.
         cache: Keeps embeddings for the next prompt on the same scan.
         progress: True for a bar, or a function of (slices done, slices in all).
 
