@@ -97,13 +97,13 @@ def _packages() -> Iterator[Finding]:
 
     declared = [Requirement(line) for line in metadata.requires(PACKAGE) or []]
     extras = metadata.metadata(PACKAGE).get_all("Provides-Extra") or []
-    problems = [
-        told for r in declared if r.marker is None or r.marker.evaluate({"extra": ""}) for told in problem_of(r)
-    ]
+    core = [r for r in declared if r.marker is None or r.marker.evaluate({"extra": ""})]
+    problems = [told for r in core for told in problem_of(r)]
+    mend = " ".join(f"'{r.name}{r.specifier}'" for r in core if problem_of(r))
     yield Finding(
         "BROKEN" if problems else "ok",
         f"core packages: {', '.join(problems) or 'all here'}",
-        f"pip install --upgrade {PACKAGE}" if problems else "",
+        f"pip install {mend}" if problems else "",
     )
     for extra in extras:
         if extra == "all":  # the other extras together
