@@ -16,7 +16,7 @@ from medsam.errors import InputFileError, MedsamError, OutputError, PromptError
 from medsam.imaging.image import Image, Mask
 from medsam.imaging.intensity import normalize
 from medsam.imaging.prompts import Prompt, parse_box, parse_point, prompts_from_drawing
-from medsam.io.formats import FORMATS, read_image, write_mask
+from medsam.io.formats import FORMATS, check_writable, read_image, write_mask
 from medsam.io.prompts import read_prompts
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ def run_batch(options: Options) -> int:
         MedsamError: the one input failed, or the run cannot start.
     """
     tasks = plan(options)
+    for task in tasks:
+        check_writable(task.output, reference=options.reference or task.source, format=_format(task, options))
     several = len(tasks) > 1
     open_tasks = [task for task in tasks if options.overwrite or not several or not task.output.exists()]
     skipped = len(tasks) - len(open_tasks)
@@ -260,14 +262,14 @@ def _segment_one(predictor: Predictor, task: Task, options: Options, images: dic
         write_picture(task.overlay, image, result.mask, task.prompts)
     mask = _on_the_files_grid(result.mask, task.source, options)
     reference = options.reference or task.source
-    chosen = (
-        options.format
-        if options.format and task.output.name.lower().endswith(".dcm") and options.format != "dcm"
-        else None
-    )
-    write_mask(mask, task.output, reference=reference, format=chosen)
+    write_mask(mask, task.output, reference=reference, format=_format(task, options))
     seconds = {**result.seconds, "total": time.perf_counter() - start}
     return Run(task.source, task.output, task.prompts, result.scores, seconds, _voxels(mask))
+
+
+def _format(task: Task, options: Options) -> str | None:
+    """The format by name where .dcm leaves it open; the suffix tells it everywhere else."""
+    return options.format if options.format != "dcm" and task.output.suffix.lower() == ".dcm" else None
 
 
 def _on_the_files_grid(mask: Mask, source: Path, options: Options) -> Mask:

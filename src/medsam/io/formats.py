@@ -7,6 +7,7 @@ the format keeps structures apart; write_image(image, path). A new format is one
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -192,6 +193,29 @@ def write_image(image: Image, path: str | Path) -> None:
     """
     target = Path(path)
     _load(_row_for(target, "write_image")).write_image(image, target)
+
+
+def check_writable(path: str | Path, *, reference: str | Path | None = None, format: str | None = None) -> None:
+    """Refuse an output that write_mask would refuse, before any work is done for it.
+
+    Raises:
+        OutputError: unknown suffix or format, a DICOM object without the DICOM series it belongs to, or no folder to
+            write into.
+    """
+    target = Path(path)
+    row = _row_for(target, "write_mask", (format or "").partition(":")[0] or None)
+    dicom = reference is not None and Path(reference).exists() and _may_be_dicom(Path(reference))
+    if row.name in ("dicom-seg", "rtstruct") and not dicom and not str(reference).lower().endswith(".zip"):
+        raise OutputError(
+            f"{target} is to be a DICOM object and {reference} is no DICOM series",
+            expected="the DICOM series that the mask belongs to",
+            fix="pass --reference FOLDER, or write .nii.gz, .nrrd, ...",
+        )
+    folder = next(parent for parent in target.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise OutputError(
+            f"{target} cannot be written into {folder}", expected="a folder that may be written", fix="write elsewhere"
+        )
 
 
 def format_names(ability: str) -> list[str]:
