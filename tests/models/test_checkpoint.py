@@ -237,6 +237,19 @@ def test_sam_model_gets_each_encoder_tensor_in_its_place(hub_folder, vit):
         assert torch.equal(vit.image_encoder.pos_embed, theirs.pos_embed)
 
 
+@pytest.mark.parametrize("architecture", ["vit_b", "vit_l", "vit_h"])
+def test_every_vit_has_the_names_and_shapes_of_sam_model(architecture):
+    transformers = pytest.importorskip("transformers")
+    from medsam.models.layouts_hub import hub_config, to_hub
+
+    parts = {name: part for name, part in hub_config(architecture).items() if name.endswith("_config")}
+    with torch.device("meta"):
+        ours = build(architecture, initialise=False).state_dict()
+        theirs = transformers.SamModel(transformers.SamConfig(**parts)).state_dict()
+    theirs.pop("prompt_encoder.shared_embedding.positional_embedding")  # tied to shared_image_embedding
+    assert {to_hub(name): t.shape for name, t in ours.items()} == {name: t.shape for name, t in theirs.items()}
+
+
 def test_sam_model_folder_comes_back(hub_folder, vit):
     found = inspect_checkpoint(hub_folder)
     assert (found.layout, found.architecture) == ("hub", "vit_b")
