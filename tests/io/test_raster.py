@@ -134,6 +134,18 @@ def test_tiff_pages_of_two_sizes_are_refused(tmp_path: Path) -> None:
         medsam.read_image(tmp_path / "a.tif")
 
 
+def test_tiff_pages_that_lead_in_a_circle_are_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.tif", GREY)
+    data = bytearray(path.read_bytes())
+    start = int.from_bytes(data[4:8], "little")
+    after = start + 2 + 12 * int.from_bytes(data[start : start + 2], "little")
+    for target in (start, len(data) + 5):
+        data[after : after + 4] = target.to_bytes(4, "little")
+        path.write_bytes(data)
+        with pytest.raises(InputFileError, match="chain of pages"):
+            medsam.read_image(path)
+
+
 def test_float_tiff_keeps_its_values(tmp_path: Path) -> None:
     values = np.array([[0.25, -1.5], [3e4, 0.0]], np.float32)
     assert np.array_equal(medsam.read_image(saved(tmp_path / "a.tif", values)).values[0], values)

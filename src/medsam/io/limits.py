@@ -134,8 +134,8 @@ def confined(header: Path, name: str) -> Path:
         InputFileError: an absolute path, a way out of the folder (also by a link), or no such file.
     """
     folder = header.parent.resolve()
-    target = (folder / name).resolve()
-    if not name or Path(name).is_absolute() or "\\" in name or not target.is_relative_to(folder):
+    target = (folder / name.replace("\0", "")).resolve()
+    if not name or "\0" in name or Path(name).is_absolute() or "\\" in name or not target.is_relative_to(folder):
         raise InputFileError(
             f"{header} keeps its pixels in {name!r}",
             expected="a file beside the header",
@@ -207,7 +207,7 @@ def _gzip_at_once(data: bytes, size: int) -> NDArray[np.uint8] | None:
     out = np.empty(size, dtype=np.uint8)
     try:
         filled = imagecodecs.gzip_decode(data, out=out.data)
-    except imagecodecs.DeflateError:
+    except (imagecodecs.DeflateError, ValueError):
         return None
     return out if len(filled) == size else None
 

@@ -203,6 +203,7 @@ def _grid(header: Nifti1Header, shape: tuple[int, ...], path: Path) -> Grid:
 
 def _qform(header: Nifti1Header, pixdim: np.ndarray, path: Path) -> Affine:
     fixed = header.copy()
+    fixed["pixdim"][0] = -1 if header["pixdim"][0] < 0 else 1
     fixed["pixdim"][1:4] = pixdim
     try:
         return np.array(fixed.get_qform(), dtype=np.float64)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from medsam.io.raster import grey_labels, on_black
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage, TiffPageSeries
 
+QUIET = logging.NullHandler()  # without a handler tifffile tells of every damaged tag on standard error
+MAX_PAGES = 100_000
 STACKS = "ZIQ"  # tifffile's axes that are slices: depth, pages, unknown
 DAMAGED = (
     OSError,
@@ -88,10 +91,12 @@ def _read(path: Path, options: ReadOptions) -> tuple[np.ndarray, np.ndarray | No
     """Values (D, H, W[, 3]) upright, with white as high, and the palette as (3, N) uint8 if there is one."""
     from tifffile import TiffFile
 
+    logging.getLogger("tifffile").addHandler(QUIET)
     first = head(path, 540)
     if first[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         raise other_content(path, first, "a TIFF picture")
     try:
+        _refuse_endless(path, first)
         with TiffFile(path) as file:
             series = _only_series(file, path)
             page = series.keyframe
@@ -109,6 +114,26 @@ def _read(path: Path, options: ReadOptions) -> tuple[np.ndarray, np.ndarray | No
             expected="a whole TIFF picture",
             fix="copy or export it again",
         ) from None
+
+
+def _refuse_endless(path: Path, first: bytes) -> None:
+    """Follow the chain of pages once: tifffile walks in circles where a damaged one leads back."""
+    order: Literal["little", "big"] = "little" if first[:2] == b"II" else "big"
+    big = first[2:4] in (b"+\0", b"\0+")
+    width, count_width, tag_size, start = (8, 8, 20, first[8:16]) if big else (4, 2, 12, first[4:8])
+    offset, seen, size = int.from_bytes(start, order), set[int](), path.stat().st_size
+    with path.open("rb") as file:
+        while offset:
+            if offset in seen or offset >= size or len(seen) >= MAX_PAGES:
+                raise InputFileError(
+                    f"{path} has a damaged chain of pages (page {len(seen)} at byte {offset} of {size})",
+                    expected=f"at most {MAX_PAGES} pages, each inside the file",
+                    fix="copy or export it again",
+                )
+            seen.add(offset)
+            file.seek(offset)
+            file.seek(offset + count_width + tag_size * int.from_bytes(file.read(count_width), order))
+            offset = int.from_bytes(file.read(width), order)
 
 
 def _only_series(file: TiffFile, path: Path) -> TiffPageSeries:
