@@ -1,0 +1,124 @@
+"""Time and memory of one encode, ours against the published implementations; prints JSON.
+
+python benchmarks/encode.py vit     ViT-B at 1024 against segment-anything 1.0 (install it; torchvision is not needed)
+python benchmarks/encode.py lite    LiteMedSAM at 256 against a plain reading of its published structure
+
+Both sides take turns in one run, so a busy machine slows both; the ratio of the medians is the result. Peak memory is
+measured with each side alone in its own process. The weights are random: time does not depend on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from medsam.models.medsam import MedSAM, build
+from published import PublishedTinyViT, segment_anything
+
+Encode = Callable[[Tensor], Tensor]
+
+
+def random_model(architecture: str) -> MedSAM:
+    """Our network with weights that make every part of it matter."""
+    torch.manual_seed(0)
+    model = build(architecture)
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if "rel_pos" in name or "attention_biases" in name:
+                tensor.normal_(0, 0.3)
+            elif name.endswith("running_var"):
+                tensor.uniform_(0.5, 1.5)
+            elif name.endswith("bn.weight"):
+                tensor.uniform_(0.5, 1.0)
+    return model
+
+
+def sides(kind: str) -> dict[str, Callable[[], Encode]]:
+    """How to build each side."""
+    if kind == "lite":
+        return {
+            "published": lambda: PublishedTinyViT.of(random_model("tiny_vit").image_encoder),
+            "ours plain": lambda: random_model("tiny_vit").encode,
+            "ours": lambda: random_model("tiny_vit").optimize_for_inference().encode,
+        }
+
+    def published() -> Encode:
+        sam = segment_anything("vit_b")
+        sam.load_state_dict(random_model("vit_b").state_dict())
+        return sam.image_encoder
+
+    return {
+        "published": published,
+        "ours plain": lambda: random_model("vit_b").encode,
+        "ours": lambda: random_model("vit_b").optimize_for_inference().encode,
+        "ours bf16": lambda: random_model("vit_b").optimize_for_inference("bf16").encode,
+    }
+
+
+def image(kind: str) -> Tensor:
+    side = 256 if kind == "lite" else 1024
+    return torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(1))
+
+
+def peak_gib(kind: str, side: str) -> float:
+    """Peak resident memory of a process that builds one side and encodes twice."""
+    command = [sys.executable, __file__, kind, "--peak-of", side, "--threads", str(torch.get_num_threads())]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def compare(kind: str, repeats: int) -> dict[str, object]:
+    picture = image(kind)
+    encoders = {name: make() for name, make in sides(kind).items()}
+    outputs = {name: encode(picture) for name, encode in encoders.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in encoders}
+    for _ in range(repeats):
+        for name, encode in encoders.items():
+            start = time.perf_counter()
+            encode(picture)
+            seconds[name].append(time.perf_counter() - start)
+    median = {name: statistics.median(values) for name, values in seconds.items()}
+    least = {name: min(values) for name, values in seconds.items()}
+    reference = outputs["published"]
+    return {
+        "image": list(picture.shape),
+        "threads": torch.get_num_threads(),
+        "median_seconds": median,
+        "speedup": {name: median["published"] / value for name, value in median.items()},
+        "speedup_of_least": {name: least["published"] / value for name, value in least.items()},
+        "largest_difference": {name: float((out - reference).abs().max()) for name, out in outputs.items()},
+        "relative_difference": {
+            name: float((out - reference).norm() / reference.norm()) for name, out in outputs.items()
+        },
+        "peak_gib": {name: peak_gib(kind, name) for name in encoders},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=["vit", "lite"])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--peak-of", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    with torch.inference_mode():
+        if asked.peak_of:
+            encode = sides(asked.kind)[asked.peak_of]()
+            for _ in range(2):
+                encode(image(asked.kind))
+            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+            return
+        print(json.dumps(compare(asked.kind, asked.repeats), indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""What the benchmarks compare with: segment-anything 1.0, and a plain reading of LiteMedSAM's published structure."""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from medsam.models.tiny_vit import AttentionBlock, ConvBlock, ConvNorm, Merge, TinyViT, offset_index
+
+
+def segment_anything(architecture: str) -> Any:
+    """The published network; it imports torchvision without using it here, so a stand-in is enough."""
+    for name in ("", ".transforms", ".transforms.functional", ".ops", ".ops.boxes"):
+        sys.modules.setdefault(f"torchvision{name}", types.ModuleType(f"torchvision{name}"))
+    for module, names in (
+        ("transforms.functional", ("resize", "to_pil_image")),
+        ("ops.boxes", ("batched_nms", "box_area")),
+    ):
+        for name in names:
+            setattr(sys.modules[f"torchvision.{module}"], name, None)
+    from segment_anything import sam_model_registry
+
+    return sam_model_registry[architecture]()
+
+
+class PublishedTinyViT:
+    """The published order of operations, one by one: convolution then batch norm, padding before the norm, softmax
+    written out, tokens and images turned into each other between layers."""
+
+    def __init__(self, encoder: TinyViT) -> None:
+        self.encoder = encoder
+        self.biases = {
+            block: block.attn.attention_biases.detach()[:, offset_index(block.window)]
+            for block in encoder.modules()
+            if isinstance(block, AttentionBlock)
+        }
+
+    @classmethod
+    def of(cls, encoder: nn.Module) -> PublishedTinyViT:
+        assert isinstance(encoder, TinyViT)
+        return cls(encoder)
+
+    def __call__(self, image_B3HW: Tensor) -> Tensor:
+        x = self._conv_norm(self.encoder.patch_embed.seq[0], image_B3HW)
+        x = self._conv_norm(self.encoder.patch_embed.seq[2], F.gelu(x))
+        for stage in self.encoder.layers:
+            for block in stage.blocks:
+                x = self._conv_block(block, x) if isinstance(block, ConvBlock) else self._attention_block(block, x)
+            if stage.downsample is not None:
+                x = self._merge(stage.downsample, x)
+        conv1, norm1, conv2, norm2 = self.encoder.neck
+        return self._norm2d(norm2, conv2(self._norm2d(norm1, conv1(x))))
+
+    def _conv_norm(self, layer: ConvNorm, x: Tensor) -> Tensor:
+        return layer.bn(layer.c(x))
+
+    def _conv_block(self, block: ConvBlock, x: Tensor) -> Tensor:
+        hidden = F.gelu(self._conv_norm(block.conv2, F.gelu(self._conv_norm(block.conv1, x))))
+        return F.gelu(self._conv_norm(block.conv3, hidden) + x)
+
+    def _merge(self, merge: Merge, x: Tensor) -> Tensor:
+        x = F.gelu(self._conv_norm(merge.conv2, F.gelu(self._conv_norm(merge.conv1, x))))
+        return self._conv_norm(merge.conv3, x)
+
+    def _attention_block(self, block: AttentionBlock, x_BCHW: Tensor) -> Tensor:
+        b, c, h, w = x_BCHW.shape
+        side = block.window
+        x = x_BCHW.flatten(2).transpose(1, 2)
+        tall, wide = -(-h // side) * side, -(-w // side) * side
+        padded = F.pad(x.view(b, h, w, c), (0, 0, 0, wide - w, 0, tall - h))
+        windows = padded.view(b, tall // side, side, wide // side, side, c).transpose(2, 3).reshape(-1, side * side, c)
+        windows = self._attention(block, windows)
+        joined = windows.view(b, tall // side, wide // side, side, side, c).transpose(2, 3).reshape(b, tall, wide, c)
+        x = x + joined[:, :h, :w].contiguous().view(b, h * w, c)
+        x = self._conv_norm(block.local_conv, x.transpose(1, 2).reshape(b, c, h, w)).view(b, c, h * w).transpose(1, 2)
+        x = x + block.mlp.fc2(F.gelu(block.mlp.fc1(block.mlp.norm(x))))
+        return x.transpose(1, 2).reshape(b, c, h, w)
+
+    def _attention(self, block: AttentionBlock, x: Tensor) -> Tensor:
+        attn = block.attn
+        n, t, c = x.shape
+        d = c // attn.heads
+        q, k, v = attn.qkv(attn.norm(x)).view(n, t, attn.heads, 3 * d).split(d, dim=3)
+        q, k, v = q.permute(0, 2, 1, 3), k.permute(0, 2, 1, 3), v.permute(0, 2, 1, 3)
+        logits = (q @ k.transpose(-2, -1)) * d**-0.5 + self.biases[block]
+        return attn.proj((logits.softmax(dim=-1) @ v).transpose(1, 2).reshape(n, t, c))
+
+    def _norm2d(self, norm: nn.Module, x: Tensor) -> Tensor:
+        mean = x.mean(1, keepdim=True)
+        variance = (x - mean).pow(2).mean(1, keepdim=True)
+        x = (x - mean) / torch.sqrt(variance + norm.eps)
+        return norm.weight[:, None, None] * x + norm.bias[:, None, None]
