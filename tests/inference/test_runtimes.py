@@ -24,6 +24,7 @@ def exported(lite, request, tmp_path_factory):
     return load_predictor(target)
 
 
+@pytest.mark.integration  # half a minute of tracing
 def test_an_exported_model_gives_the_masks_of_torch(lite, exported, disc, disc_embedding):
     embedding = exported.embed(disc[0])
     assert torch.allclose(embedding.features, disc_embedding.features, atol=1e-4)
@@ -41,6 +42,7 @@ def test_an_exported_model_gives_the_masks_of_torch(lite, exported, disc, disc_e
         assert (masks != expected).sum() <= 3 and np.allclose(scores, expected_scores, atol=0.01)
 
 
+@pytest.mark.integration  # half a minute of tracing
 def test_a_missing_or_damaged_half_is_refused(exported, tmp_path):
     for suffix in (".xml", ".onnx"):
         pytest.importorskip({".xml": "openvino", ".onnx": "onnxruntime"}[suffix])
@@ -50,6 +52,7 @@ def test_a_missing_or_damaged_half_is_refused(exported, tmp_path):
             load_predictor(tmp_path / f"lite{suffix}")
 
 
+@pytest.mark.integration  # half a minute of tracing
 def test_graphs_give_one_mask_a_prompt(exported, disc):
     with pytest.raises(PromptError, match="multimask"):
         exported.decode(exported.embed(disc[0]), boxes=BOXES, multimask=True)

@@ -47,10 +47,21 @@ class Runtime(Protocol):
 
 
 class TorchRuntime:
-    """PyTorch on one device; half precision is autocast over the image encoder, the decoder stays fp32."""
+    """PyTorch on one device; half precision is for the image encoder, the decoder stays fp32.
+
+    Args:
+        model: On the CPU; there it is rearranged for inference, which needs no extra and keeps the masks.
+        device: Where it runs.
+        precision: Not "int8".
+    """
 
     def __init__(self, model: MedSAM, *, device: torch.device, precision: Precision = "fp32") -> None:
-        self.model = model.to(device).eval()
+        fused = device.type == "cpu" and precision in ("fp32", "bf16")
+        if fused:
+            self.model = model.optimize_for_inference("bf16" if precision == "bf16" else "fp32")
+        else:
+            self.model = model.to(device).eval()
+        self._autocast = None if fused else HALF.get(precision)
         self.device = device
         self.precision: Precision = precision
         self.name = f"torch {device} {precision}"
@@ -72,8 +83,7 @@ class TorchRuntime:
             )
 
     def _arithmetic(self) -> AbstractContextManager[object]:
-        half = HALF.get(self.precision)
-        return nullcontext() if half is None else torch.autocast(self.device.type, dtype=half)
+        return nullcontext() if self._autocast is None else torch.autocast(self.device.type, dtype=self._autocast)
 
 
 def batch_size_for(frame_size: int, device_type: str) -> int:
