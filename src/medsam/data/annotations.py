@@ -105,8 +105,21 @@ def read_outlines(path: Path, grid: Grid) -> Mask:
     Raises:
         InputFileError: not such a file.
     """
+    return draw_outlines(load_outlines(path), grid)
+
+
+def load_outlines(path: Path) -> list[NDArray[np.float64]]:
+    """The outlines of such a file, each (P, 2) x y in pixels.
+
+    Raises:
+        InputFileError: not such a file.
+    """
     root = _parse(path)
-    outlines = _osirix(path) if root.tag == "plist" else _aperio(root)
+    return list(_osirix(path) if root.tag == "plist" else _aperio(root))
+
+
+def draw_outlines(outlines: Sequence[NDArray[np.float64]], grid: Grid) -> Mask:
+    """Outlines filled on a single slice; object i is label i + 1."""
     labels = np.zeros(grid.shape, dtype=np.uint16)
     for number, points in enumerate(outlines, start=1):
         labels[0][_filled(points, grid.shape[1:])] = number

@@ -21,7 +21,7 @@ MaskKind = Literal["semantic", "instance"]
 MaskForm = Literal["labels", "outline", "stack", "aperio-xml", "osirix-plist", "lidc-xml"]
 MaskGrid = Literal["own", "image"]
 Plane = Literal["axial", "coronal", "sagittal", "stored"]
-ImageForm = Literal["file", "raw-2048-be"]
+ImageForm = Literal["file", "slide", "raw-2048-be"]
 Pick = Literal["all", "same-size"]
 GroupKind = Literal["patient", "scan", "video", "slide", "image"]
 
@@ -66,7 +66,7 @@ class Images:
         where: Columns and the pattern their value must match.
         channel: Which channel of a multi-channel file.
         group_ends: Groups are runs of numbered images: the last number of each run; `group` is then a number.
-        form: "file", or "raw-2048-be": 2048 x 2048 big-endian 16-bit pixels without a header, white where thin.
+        form: "file"; "slide", cut into 1024 tiles; or "raw-2048-be": 2048 x 2048 big-endian 16-bit pixels without a header, white where thin.
     """
 
     path: tuple[str, ...]

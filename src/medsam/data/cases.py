@@ -101,21 +101,21 @@ def read_case(card: Card, case: Case, root: Path, *, bits: Bits = 8) -> CaseResu
     try:
         image = _read(card, case, root)
     except Fault as fault:
-        return CaseResult(case, excluded=(_told(fault, case, root),))
-    found = _Found()
+        return CaseResult(case, excluded=(told(fault, case, root),))
+    found = Found()
     for file in case.masks:
         try:
             for mask in read_labels(file, card.masks, root, root / case.image, image.grid):
-                _collect(card, file.targets, image, mask, found)
+                collect(card, file.targets, image, mask, found)
         except Fault as fault:
-            found.excluded.append(_told(fault, case, root))
+            found.excluded.append(told(fault, case, root))
     if not case.masks or (not found.objects and not found.excluded):
         found.excluded.append(Excluded(Reason.EMPTY))
     try:
-        slices = _slices(card, image, found, bits)
+        slices = pictures_of(card, image, found, bits)
     except Fault as fault:
         return CaseResult(
-            case, excluded=(*found.excluded, replace(_told(fault, case, root), pairs=found.kept)), pairs_read=found.read
+            case, excluded=(*found.excluded, replace(told(fault, case, root), pairs=found.kept)), pairs_read=found.read
         )
     suspect = image.modality in TEXT_MODALITIES and bits == 8 and any(suspect_text(s.pixels_HWC) for s in slices[:1])
     return CaseResult(
@@ -124,7 +124,7 @@ def read_case(card: Card, case: Case, root: Path, *, bits: Bits = 8) -> CaseResu
 
 
 @dataclass
-class _Found:
+class Found:
     """Objects met so far, and what was left out."""
 
     objects: list[tuple[Target, Objects]] = field(default_factory=list)
@@ -133,7 +133,7 @@ class _Found:
     kept: int = 0
 
 
-def _told(fault: Fault, case: Case, root: Path) -> Excluded:
+def told(fault: Fault, case: Case, root: Path) -> Excluded:
     """The fault without the folder it happened in, which differs between machines."""
     return Excluded(fault.reason, fault.detail.replace(f"{root}/", "").replace(str(root), ""))
 
@@ -155,7 +155,7 @@ def _read(card: Card, case: Case, root: Path) -> Image:
     return image
 
 
-def _collect(card: Card, targets: tuple[Target, ...], image: Image, mask: Mask, found: _Found) -> None:
+def collect(card: Card, targets: tuple[Target, ...], image: Image, mask: Mask, found: Found) -> None:
     """Divide one mask file into the objects of its targets."""
     check_mask(mask.labels, image.values, card.masks.background)
     axis = _axis(card, image)
@@ -174,7 +174,7 @@ def _collect(card: Card, targets: tuple[Target, ...], image: Image, mask: Mask, 
             found.objects.append((target, objects))
 
 
-def _note_unknown(card: Card, targets: tuple[Target, ...], labels: np.ndarray, found: _Found) -> None:
+def _note_unknown(card: Card, targets: tuple[Target, ...], labels: np.ndarray, found: Found) -> None:
     if any(not target.ids for target in targets):
         return
     known = {card.masks.background, *card.ignore_ids, *(i for target in card.targets for i in target.ids)}
@@ -184,7 +184,7 @@ def _note_unknown(card: Card, targets: tuple[Target, ...], labels: np.ndarray, f
         found.excluded.append(Excluded(Reason.UNKNOWN_LABEL, f"{len(unknown)} values ({shown})"))
 
 
-def _count(target: Target, objects: Objects, found: _Found) -> None:
+def _count(target: Target, objects: Objects, found: Found) -> None:
     """Add the pairs of a target to those read and, for those that a rule removes, to the excluded."""
     read, kept = objects.areas_read > 0, objects.areas_kept > 0
     found.read += int(read.sum())
@@ -206,7 +206,7 @@ def _axis(card: Card, image: Image) -> int:
     return image.grid.axis_named(card.plane)
 
 
-def _slices(card: Card, image: Image, found: _Found, bits: Bits) -> list[Slice]:
+def pictures_of(card: Card, image: Image, found: Found, bits: Bits) -> list[Slice]:
     """The pictures that carry a kept object, with their layers and pairs, by window and slice."""
     out: list[Slice] = []
     axis = _axis(card, image)

@@ -24,6 +24,7 @@ from medsam.data.layout import Case, find_cases, fingerprint, forget_listings
 from medsam.data.merge import Counts, merge
 from medsam.data.quality import Reason
 from medsam.data.shards import write_shard
+from medsam.data.slides import read_slide
 from medsam.data.split import FRACTIONS, check_fractions
 from medsam.engine import Engine, run
 from medsam.errors import DataError, MedsamError, OutputError
@@ -237,6 +238,8 @@ def make_shard(shard: Shard) -> Outcome:
 def _read(shard: Shard, case: Case) -> CaseResult:
     """A case's result; the border at which one bad file must not end a run of a million."""
     try:
+        if shard.card.images.form == "slide":
+            return read_slide(shard.card, case, shard.root, bits=shard.bits)
         return read_case(shard.card, case, shard.root, bits=shard.bits)
     except (MemoryError, KeyboardInterrupt):
         raise
