@@ -18,7 +18,8 @@ from medsam.models.layers import LayerNorm2d
 from medsam.models.packed import PackedConv, PackedLinear
 from medsam.models.tiny_vit import AttentionBlock, ConvBlock, ConvNorm, Merge, Stage, TinyViT
 
-STRIP_ROWS = 16
+STRIP_ROWS = 16  # of the convolution blocks
+STRIP_TOKENS = 1024
 
 
 def _pointwise(layer: ConvNorm) -> PackedLinear:
@@ -80,15 +81,20 @@ class FusedAttentionBlock:
 
     def __call__(self, x_BHWC: Tensor) -> Tensor:
         """The shape stays; the input is overwritten."""
-        x_BHWC += self.proj(self._attended(x_BHWC))
-        x_BHWC = _convolve(self.local, x_BHWC)
-        x_BHWC += self.fc2(self.fc1(self.mlp_norm(x_BHWC), "gelu"))
+        _, h, w, c = x_BHWC.shape
+        rows = self.window * max(1, STRIP_TOKENS // (self.window * w))  # whole windows
+        for top in range(0, h, rows):
+            strip = x_BHWC[:, top : top + rows]
+            strip += self.proj(self._attended(strip))
+        x_BHWC = _convolve(self.local, x_BHWC).contiguous()
+        for tokens_TC in torch.split(x_BHWC.view(-1, c), STRIP_TOKENS):
+            tokens_TC += self.fc2(self.fc1(self.mlp_norm(tokens_TC), "gelu"))
         return x_BHWC
 
     def _attended(self, x_BHWC: Tensor) -> Tensor:
         b, h, w, c = x_BHWC.shape
         qkv = pad_to_windows(self.qkv(self.norm(x_BHWC)), self.window, self.padding)
-        windows = split_windows(qkv, self.window).view(-1, self.window**2, self.heads, 3 * c // self.heads)
+        windows = split_windows(qkv, self.window).reshape(-1, self.window**2, self.heads, 3 * c // self.heads)
         q, k, v = torch.tensor_split(windows.transpose(1, 2), 3, dim=-1)  # each (N, G, T, D)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=self.bias_1GTT)
         out = out.transpose(1, 2).reshape(-1, self.window, self.window, c)
