@@ -61,6 +61,7 @@ def sides(kind: str) -> dict[str, Callable[[], Encode]]:
         "ours plain": lambda: random_model("vit_b").encode,
         "ours": lambda: random_model("vit_b").optimize_for_inference().encode,
         "ours bf16": lambda: random_model("vit_b").optimize_for_inference("bf16").encode,
+        "ours int8": lambda: random_model("vit_b").optimize_for_inference("int8").encode,
     }
 
 

@@ -57,13 +57,21 @@ def test_vit_with_tables_of_another_size_is_equal():
     torch.testing.assert_close(FusedImageEncoder(plain)(image), plain(image), atol=2e-5, rtol=0)
 
 
+@pytest.mark.parametrize(("precision", "error"), [("bf16", 0.02), ("int8", 0.05)])
 @torch.inference_mode()
-def test_vit_in_bfloat16_is_near():
+def test_vit_in_fewer_bits_is_near(precision, error):
     plain = fill(ImageEncoder(channels=96, depth=3, heads=3, global_blocks=(1,), image_size=320))
     image = torch.rand(1, 3, 320, 320, generator=torch.Generator().manual_seed(1))
-    expected, given = plain(image), FusedImageEncoder(plain, torch.bfloat16)(image)
+    expected, given = plain(image), FusedImageEncoder(plain, precision)(image)
     assert given.dtype == torch.float32
-    assert (given - expected).norm() < 0.02 * expected.norm()
+    assert (given - expected).norm() < error * expected.norm()
+
+
+@torch.inference_mode()
+def test_int8_layer_on_whole_numbers_is_exact():
+    layer = packed.Int8Linear(torch.tensor([[127.0, 0.0], [-127.0, 127.0]]), torch.tensor([1.0, 0.0]))
+    x = torch.tensor([[0.0, 255.0], [10.0, 3.0]])  # range 0 to 255, so one level is one unit
+    torch.testing.assert_close(layer(x), torch.tensor([[1.0, 255.0 * 127], [1271.0, -7.0 * 127]]))
 
 
 @torch.inference_mode()

@@ -9,7 +9,7 @@ Shapes: T tokens, C channels, G heads, D channels of a head, H rows, W columns, 
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,9 @@ from torch.nn import functional as F
 
 from medsam.models.image_encoder import Block, ImageEncoder, WindowAttention, pad_to_windows, resized_table
 from medsam.models.layers import LayerNorm2d
-from medsam.models.packed import PackedConv, PackedLinear
+from medsam.models.packed import Int8Linear, PackedConv, PackedLinear
+
+Precision = Literal["fp32", "bf16", "int8"]
 
 STRIP_TOKENS = 1024
 GLOBAL_QUERY_ROWS = 2
@@ -60,9 +62,10 @@ class Offsets:
 class FusedBlock:
     """One transformer block on the tokens of one image, changed in place."""
 
-    def __init__(self, block: Block, grid: int, dtype: torch.dtype) -> None:
+    def __init__(self, block: Block, grid: int, precision: Precision) -> None:
         attn = block.attn
-        self.window, self.heads, self.dtype = block.window, attn.heads, dtype
+        self.window, self.heads, self.precision = block.window, attn.heads, precision
+        self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self.scale = attn.scale
         self.norm1, self.norm2 = Norm(block.norm1), Norm(block.norm2)
         self.qkv_bias = attn.qkv.bias.detach()
@@ -84,7 +87,9 @@ class FusedBlock:
         for strip, attended in zip(strips, torch.split(attended_HWC, rows), strict=True):
             self._finish(strip, attended)
 
-    def _pack(self, linear: nn.Linear) -> PackedLinear:
+    def _pack(self, linear: nn.Linear) -> PackedLinear | Int8Linear:
+        if self.precision == "int8":
+            return Int8Linear(linear.weight, linear.bias, rows=STRIP_TOKENS)
         return PackedLinear(linear.weight.to(self.dtype), linear.bias, rows=STRIP_TOKENS)
 
     def _projected(self, strip: Tensor) -> Tensor:
@@ -139,10 +144,10 @@ class FusedImageEncoder(nn.Module):
 
     Args:
         encoder: The encoder to rearrange.
-        dtype: Of the large products; the rest is float32.
+        precision: Of the large products; attention, norms and sums stay float32.
     """
 
-    def __init__(self, encoder: ImageEncoder, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, encoder: ImageEncoder, precision: Precision = "fp32") -> None:
         super().__init__()
         self.image_size = encoder.image_size
         proj = encoder.patch_embed.proj
@@ -150,7 +155,7 @@ class FusedImageEncoder(nn.Module):
         self.patches = PackedLinear(proj.weight.flatten(1), proj.bias)
         self.positions = encoder.pos_embed.detach()[0]
         grid = self.positions.shape[0]
-        self.blocks = [FusedBlock(cast(Block, block), grid, dtype) for block in encoder.blocks]
+        self.blocks = [FusedBlock(cast(Block, block), grid, precision) for block in encoder.blocks]
         narrow, norm1, conv, norm2 = encoder.neck
         self.narrow = PackedLinear(cast(Tensor, narrow.weight).flatten(1))
         self.conv = PackedConv(cast(Tensor, conv.weight), None, padding=(1, 1))

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from medsam.errors import CheckpointError, PromptError
+from medsam.errors import CheckpointError, MissingDependencyError, PromptError
 from medsam.models.fused_decoder import FusedMaskDecoder
 from medsam.models.fused_tiny_vit import FusedTinyViT
-from medsam.models.fused_vit import FusedImageEncoder
+from medsam.models.fused_vit import FusedImageEncoder, Precision
 from medsam.models.image_encoder import ImageEncoder
 from medsam.models.manifest import Architecture
 from medsam.models.mask_decoder import MaskDecoder
+from medsam.models.packed import can_pack_int8
 from medsam.models.prompt_encoder import PromptEncoder
 from medsam.models.tiny_vit import TinyViT
 
@@ -53,17 +54,24 @@ class MedSAM(nn.Module):
                 part.use_attention(path)
 
     @torch.no_grad()
-    def optimize_for_inference(self, precision: Literal["fp32", "bf16"] = "fp32") -> MedSAM:
+    def optimize_for_inference(self, precision: Precision = "fp32") -> MedSAM:
         """A model that computes the same, faster, on the CPU only; for inference, not for saving or training.
 
         Args:
-            precision: "fp32" agrees to float rounding; "bf16" makes the large products of a ViT in bfloat16, which
-                pays on processors with fast bfloat16 only.
+            precision: "fp32" agrees to float rounding. "bf16" and "int8" make the large products of a ViT so (TinyViT
+                and the decoder stay fp32); which of them pays depends on the processor.
+
+        Raises:
+            MissingDependencyError: int8 on a build of torch without 8-bit products.
         """
+        if precision == "int8" and not can_pack_int8():
+            raise MissingDependencyError(
+                "a build of torch without oneDNN's 8-bit products", expected="the CPU build of torch", fix="use fp32"
+            )
         encoder, decoder = self.image_encoder, self.mask_decoder
         fused: FusedImageEncoder | FusedTinyViT | None = None
         if isinstance(encoder, ImageEncoder):
-            fused = FusedImageEncoder(encoder, torch.bfloat16 if precision == "bf16" else torch.float32)
+            fused = FusedImageEncoder(encoder, precision)
         elif isinstance(encoder, TinyViT):
             fused = FusedTinyViT(encoder)
         fast = FusedMaskDecoder(decoder) if isinstance(decoder, MaskDecoder) else decoder
