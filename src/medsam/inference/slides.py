@@ -85,12 +85,11 @@ def segment_slide(
         slide: A slide or its file.
         boxes: (N, 4), x0 y0 x1 y1 in pixels of level 0.
         names: One class name for all boxes, or one each; equal names share a label. Without it box i is label i + 1.
-        level: Detail wanted; a box too large for one window is then stitched from many. Without it the whole box is
-            seen in one window, as coarse as that takes.
+        level: Detail wanted; a box too large for one window is then stitched. Without it every box is seen whole.
         window_px: Side of a window in pixels.
 
     Returns:
-        Polygons in pixels of level 0 with a score, in the order of the boxes; medsam.io.geojson.write_shapes saves them.
+        Polygons in pixels of level 0 with a score, in the order of the boxes; io.geojson.write_shapes saves them.
 
     Raises:
         PromptError: boxes outside the slide, or a level that is not there.
