@@ -22,6 +22,7 @@ from medsam.data.quality import (
     Reason,
     check_image,
     check_mask,
+    crop_of,
     find_objects,
     suspect_text,
 )
@@ -157,9 +158,13 @@ def _read(card: Card, case: Case, root: Path) -> Image:
 
 def collect(card: Card, targets: tuple[Target, ...], image: Image, mask: Mask, found: Found) -> None:
     """Divide one mask file into the objects of its targets."""
-    check_mask(mask.labels, image.values, card.masks.background)
     axis = _axis(card, image)
-    labels = np.moveaxis(mask.labels, axis, 0)
+    whole = np.moveaxis(mask.labels, axis, 0)
+    crop = crop_of(whole != card.masks.background)
+    if crop is None:
+        return
+    labels = np.ascontiguousarray(whole[crop])  # everything below costs as much as the target, not as the scan
+    check_mask(labels, np.moveaxis(image.values, axis, 0)[crop], card.masks.background)
     _note_unknown(card, targets, labels, found)
     for target in targets:
         area = np.isin(labels, target.ids) if target.ids else labels != card.masks.background
@@ -169,9 +174,14 @@ def collect(card: Card, targets: tuple[Target, ...], image: Image, mask: Mask, f
         objects = find_objects(area, labels if by_id else None, whole=target.whole, three_d=card.dimension == 3)
         if objects is None:
             continue
+        objects = replace(objects, corner=_added(objects.corner, crop))
         _count(target, objects, found)
         if not target.branching and objects.areas_kept.any():
             found.objects.append((target, objects))
+
+
+def _added(corner: tuple[int, int, int], crop: tuple[slice, slice, slice]) -> tuple[int, int, int]:
+    return corner[0] + crop[0].start, corner[1] + crop[1].start, corner[2] + crop[2].start
 
 
 def _note_unknown(card: Card, targets: tuple[Target, ...], labels: np.ndarray, found: Found) -> None:

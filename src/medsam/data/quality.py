@@ -84,7 +84,7 @@ def check_image(image: Image) -> None:
     if min(image.grid.shape[1:]) < MIN_SIDE:
         raise Fault(Reason.INCOMPLETE, f"its slices are {image.grid.shape[1]} x {image.grid.shape[2]} pixels")
     first = values.reshape(-1)[0]
-    if (values == first).all():
+    if all((plane == first).all() for plane in values):
         raise Fault(Reason.INCOMPLETE, "all its values are the same")
 
 
@@ -140,7 +140,7 @@ def find_objects(target_DHW: np.ndarray, ids_DHW: np.ndarray | None, *, whole: b
     Returns:
         None where the target is empty.
     """
-    crop = _crop(target_DHW)
+    crop = crop_of(target_DHW)
     if crop is None:
         return None
     target = target_DHW[crop]
@@ -161,13 +161,15 @@ def find_objects(target_DHW: np.ndarray, ids_DHW: np.ndarray | None, *, whole: b
     return Objects(kept, (corner[0], corner[1], corner[2]), areas_read, _areas(kept, len(tiny)), tiny)
 
 
-def _crop(target_DHW: np.ndarray) -> tuple[slice, slice, slice] | None:
-    spans = []
-    for axis in range(3):
-        used = np.flatnonzero(target_DHW.any(axis=tuple(a for a in range(3) if a != axis)))
+def crop_of(target_DHW: np.ndarray) -> tuple[slice, slice, slice] | None:
+    """The smallest block that holds everything true; None where nothing is."""
+    rest, spans = target_DHW, []
+    for axis in range(3):  # each step looks only at what the step before left
+        used = np.flatnonzero(rest.any(axis=tuple(a for a in range(3) if a != axis)))
         if not len(used):
             return None
         spans.append(slice(int(used[0]), int(used[-1]) + 1))
+        rest = rest[(slice(None),) * axis + (spans[-1],)]
     return spans[0], spans[1], spans[2]
 
 

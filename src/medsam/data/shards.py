@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 from medsam.data.cards import Card
 from medsam.data.cases import CaseResult, Slice
 from medsam.data.catalogue import EXCLUDED, PAIRS, opaque, public_detail, public_names
+from medsam.data.packed import write_planes
 from medsam.data.quality import perceptual_hash
 
 ARRAYS = "arrays.zarr"
 STEP = 64  # sides are padded up to a multiple, so that a set with many sizes makes few arrays; padding packs to nothing
-LEVEL = 3
 
 
 @dataclass
@@ -156,24 +156,11 @@ def _add_excluded(card: Card, result: CaseResult, rows: list[dict[str, object]])
 
 def _write_arrays(folder: Path, arrays: _Arrays) -> None:
     import zarr
-    from zarr.codecs import ZstdCodec
 
-    group = zarr.open_group(folder, mode="w", zarr_format=3)
+    zarr.open_group(folder, mode="w", zarr_format=3)
     for name, planes in sorted(arrays.planes.items()):
-        sides = [int(side) for side in name.split("_")[1].split("x")[:2]]
-        shape = (len(planes), *sides, *planes[0].shape[2:])
-        block = np.zeros(shape, dtype=planes[0].dtype)
-        for target, plane in zip(block, planes, strict=True):
-            target[: plane.shape[0], : plane.shape[1]] = plane
-        array = group.create_array(
-            name,
-            shape=shape,
-            dtype=block.dtype,
-            chunks=(1, *shape[1:]),
-            shards=shape,
-            compressors=[ZstdCodec(level=LEVEL)],
-        )
-        array[:] = block
+        height, width = (int(side) for side in name.split("_")[1].split("x")[:2])
+        write_planes(folder / name, planes, (height, width))
         planes.clear()
 
 

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from medsam.data.catalogue import PAIRS, read_table
 from medsam.data.curate import Settings, load_settings
+from medsam.data.packed import Planes
 from medsam.data.shards import ARRAYS, mask_sha256
 from medsam.errors import DataError, MedsamError
 
-OPEN_ARRAYS = 512  # zarr arrays held open at once; a training run touches all of them in random order
+OPEN_ARRAYS = 256  # held open at once, below the usual limit of 1024 files
 _PLACES = ("shard", "image_array", "image_index", "mask_array", "mask_index", "mask_value", "height", "width")
 
 
@@ -119,19 +120,10 @@ class Store:
         return self._read(place.shard, place.mask_array, place.mask_index)[: place.height, : place.width]
 
     def _read(self, shard: str, array: str, index: int) -> np.ndarray:
-        try:
-            return np.asarray(self._array(shard, array)[index])
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise DataError(
-                f"slice {index} of {shard}/{array} cannot be read ({type(error).__name__})",
-                expected="a whole store",
-                fix="run medsam store check, then medsam curate again",
-            ) from None
+        return self._array(shard, array)[index]
 
-    def _open(self, shard: str, array: str) -> Any:  # noqa: ANN401 - a zarr.Array, which has no stubs
-        import zarr
-
-        return zarr.open_array(self.path / "shards" / shard / ARRAYS / array, mode="r")
+    def _open(self, shard: str, array: str) -> Planes:
+        return Planes(self.path / "shards" / shard / ARRAYS / array)
 
 
 @dataclass(frozen=True)
