@@ -264,3 +264,23 @@ def test_output_of_unknown_suffix_is_refused_before_any_work(
 ) -> None:
     assert run(["segment", str(disc), "--box", "44,34,96,86", "-o", str(tmp_path / "m.xyz")]) == 1
     assert ".xyz" in capsys.readouterr().err
+
+
+def test_boxes_on_a_slide_become_polygons_in_its_own_pixels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import tifffile
+
+    yy, xx = np.mgrid[:1536, :2048]
+    disc = (xx - 1500) ** 2 + (yy - 900) ** 2 <= 60**2
+    levels = np.where(disc[..., None], (90, 40, 130), (230, 200, 220)).astype(np.uint8)
+    slide, out = tmp_path / "slide.tif", tmp_path / "cells.geojson"
+    with tifffile.TiffWriter(slide) as file:
+        file.write(levels, tile=(256, 256), photometric="rgb", subifds=0)
+        for step in (2, 4):
+            file.write(levels[::step, ::step], tile=(256, 256), photometric="rgb", subfiletype=1)
+    assert run(["segment", str(slide), "--box", "1430,830,1570,970", "-o", str(out)]) == 0
+    [feature] = json.loads(out.read_text())["features"]
+    ring = np.array(feature["geometry"]["coordinates"][0])
+    assert abs(ring.min(axis=0) - (1440, 840)).max() < 12
+    assert abs(ring.max(axis=0) - (1560, 960)).max() < 12
+    assert run(["segment", str(slide), "--point", "1500,900", "-o", str(out)]) == 1
+    assert "boxes" in capsys.readouterr().err

@@ -10,13 +10,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from medsam.cli.picture import write_picture
+from medsam.cli.outputs import refuse_overwriting
+from medsam.cli.picture import check_picture, write_picture
 from medsam.cli.record import Run, write_record
+from medsam.cli.slide import check_slide, is_slide, segment_slide_file
 from medsam.errors import InputFileError, MedsamError, OutputError, PromptError
 from medsam.imaging.image import Image, Mask
 from medsam.imaging.intensity import normalize
 from medsam.imaging.prompts import Prompt, parse_box, parse_point, prompts_from_drawing
 from medsam.io.formats import FORMATS, check_writable, read_image, write_mask
+from medsam.io.limits import head
 from medsam.io.prompts import read_prompts
 
 if TYPE_CHECKING:
@@ -66,7 +69,12 @@ def run_batch(options: Options) -> int:
         MedsamError: the one input failed, or the run cannot start.
     """
     tasks = plan(options)
+    refuse_overwriting(
+        [*(path for task in tasks for path in (task.output, task.overlay)), options.record],
+        [*(task.source for task in tasks), options.prompts_file, options.reference],
+    )
     for task in tasks:
+        check_picture(task.overlay)
         check_writable(task.output, reference=options.reference or task.source, format=_format(task, options))
     several = len(tasks) > 1
     open_tasks = [task for task in tasks if options.overwrite or not several or not task.output.exists()]
@@ -103,6 +111,7 @@ def plan(options: Options) -> list[Task]:
         PromptError: no prompts, or prompts for an image that is not among the inputs.
     """
     sources = _sources(options.inputs)
+    _refuse_masks_among_images(options, sources)
     drawn = prompts_from_drawing(
         [parse_box(t) for t in options.boxes], [parse_point(t) for t in options.points], options.slice
     )
@@ -155,10 +164,34 @@ def _sources(inputs: Sequence[Path]) -> list[Path]:
                 )
             found.extend(match for match in matches if match.is_file())
         elif item.is_dir():
-            found.extend(_images_in(item) or [item])  # a folder without other images is a DICOM series
+            found.extend(_images_or_series(item))
         else:
             found.append(item)
     return list(dict.fromkeys(found))
+
+
+def _images_or_series(folder: Path) -> list[Path]:
+    """The images of a folder; the folder itself where it is a DICOM series."""
+    images = _images_in(folder)
+    if images and any(head(path, 132)[128:] == b"DICM" for path in folder.iterdir() if path.is_file()):
+        raise InputFileError(
+            f"{folder} holds DICOM files and {images[0].name}",
+            expected="a DICOM series or images, not both",
+            fix="move the others out, or name the files meant",
+        )
+    return images or [folder]
+
+
+def _refuse_masks_among_images(options: Options, sources: Sequence[Path]) -> None:
+    """A folder that is read again later must not fill up with masks."""
+    for folder in options.inputs:
+        if folder.is_dir() and options.output.is_dir() and folder.samefile(options.output):
+            what = "the DICOM series" if folder in sources else "the images"
+            raise OutputError(
+                f"masks are to lie in {folder} among {what}",
+                expected="another folder",
+                fix="pass -o FOLDER/ elsewhere, so that the next run does not read masks as images",
+            )
 
 
 def _images_in(folder: Path) -> list[Path]:
@@ -220,6 +253,9 @@ def _checked_first(tasks: Sequence[Task], options: Options) -> dict[Path, Image]
     """Read the one image before the model is loaded, so that bad input is refused at once."""
     images = {}
     for task in tasks:
+        if is_slide(task.source, task.output):
+            check_slide(task.output, task.prompts)
+            continue
         image = _read(task.source, options)
         _validate(task.prompts, image)
         images[task.source] = image
@@ -255,6 +291,8 @@ def _load(options: Options) -> Predictor:
 def _segment_one(predictor: Predictor, task: Task, options: Options, images: dict[Path, Image] | None) -> Run:
     from medsam.inference.prompted import segment_prompts
 
+    if is_slide(task.source, task.output):
+        return segment_slide_file(predictor, task.source, task.output, task.prompts)
     start = time.perf_counter()
     image = (images or {}).get(task.source) or _read(task.source, options)
     result = segment_prompts(predictor, image, task.prompts)
