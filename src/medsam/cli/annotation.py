@@ -16,15 +16,15 @@ from medsam.annotation.annotate import AnnotationResult, annotate, slice_axis
 from medsam.annotation.interpolation import Interpolation, boxes_from_markers
 from medsam.annotation.marker_files import Target, read_markers
 from medsam.annotation.markers import Objects
-from medsam.cli.picture import write_picture
-from medsam.errors import OutputError
+from medsam.cli.outputs import refuse_overwriting
+from medsam.cli.picture import check_picture, write_picture
 from medsam.imaging.image import Image
 from medsam.imaging.intensity import normalize
 from medsam.imaging.prompts import Prompt
 from medsam.inference.cache import EmbeddingCache
 from medsam.inference.predictor import Predictor
 from medsam.io.atomic import replacing
-from medsam.io.formats import read_image, write_mask
+from medsam.io.formats import check_writable, read_image, write_mask
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,12 @@ def run_request(request: Request, load: Callable[[], Predictor]) -> None:
         MedsamError: a file or a flag that does not fit; nothing is written then.
     """
     start = time.perf_counter()
-    if request.overlay is not None and request.overlay.suffix.lower() != ".png":
-        raise OutputError(f"the picture is to be {request.overlay}", expected="a .png file", fix="name it .png")
+    check_picture(request.overlay)
+    refuse_overwriting(
+        [request.output, request.overlay, request.record], [request.scan, *request.markers, request.reference]
+    )
     with _local(request.scan) as source:
+        check_writable(request.output, reference=request.reference or source, format=request.format)
         raw = read_image(source, modality=request.modality, series=request.series, geometry=request.geometry)
         image = normalize(raw, window=request.window)
         axis = slice_axis(image, request.plane or 0)

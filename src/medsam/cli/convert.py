@@ -48,8 +48,10 @@ def convert(
     geometry
         Refuse DICOM series with gaps or tilt, or resample them onto a regular grid.
     """
+    from medsam.cli.outputs import refuse_overwriting
     from medsam.io.formats import read_image, read_mask, write_image, write_mask
 
+    refuse_overwriting([destination], [source, reference])
     chosen = kind if kind != "auto" else _kind(source, destination, format, masks=bool(only) or reference is not None)
     if chosen == "image":
         image = read_image(source, series=series, geometry=geometry)

@@ -52,9 +52,11 @@ def measure(
         File to write; without it the result is printed.
     """
     from medsam.annotation.measure import measure as run
+    from medsam.cli.outputs import refuse_overwriting
     from medsam.io.atomic import replacing
     from medsam.io.formats import read_mask
 
+    refuse_overwriting([output], [mask, reference])
     labels = read_mask(mask, reference=reference)
     rows = run(_spaced(labels, spacing), components=components, plane=plane, min_voxels=min_voxels)
     by_suffix = {".csv": "csv", ".json": "json"}.get(output.suffix.lower(), "table") if output else "table"

@@ -16,14 +16,23 @@ from medsam.io.atomic import replacing
 MOST_SLICES = 12
 
 
+def check_picture(path: Path | None) -> None:
+    """Refuse a picture that write_picture would refuse.
+
+    Raises:
+        OutputError: the suffix is not .png.
+    """
+    if path is not None and path.suffix.lower() != ".png":
+        raise OutputError(f"the picture is to be {path}", expected="a .png file", fix="name it .png")
+
+
 def write_picture(path: Path, image: Image, mask: Mask, prompts: Sequence[Prompt]) -> None:
     """Draw the prompted slices (at most 12) with their contours, boxes and points into one PNG.
 
     Raises:
         OutputError: the suffix is not .png, or the disk refused.
     """
-    if path.suffix.lower() != ".png":
-        raise OutputError(f"the picture is to be {path}", expected="a .png file", fix="name it .png")
+    check_picture(path)
     chosen = _slices(prompts, image.grid.shape[0])
     depth = image.grid.shape[0]
     pictures = [
