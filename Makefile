@@ -56,8 +56,9 @@ integration: $(VENV)/dev .make/debian .make/ohif/package/dist/index.html
 	$(BIN)/medsam models fetch lite-medsam
 	$(BIN)/pytest -m integration
 
+BENCHMARKS := command encode lite_encode decode volume metrics curate
 bench: $(VENV)/dev
-	@for script in benchmarks/*.py; do echo "# $$script"; $(BIN)/python $$script || exit 1; done
+	@for name in $(BENCHMARKS); do echo "# $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 format: $(VENV)/dev
 	$(BIN)/ruff check --fix src tests benchmarks

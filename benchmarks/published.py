@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medsam.models.catalog import fetch
+from medsam.models.checkpoint import load_checkpoint
 from medsam.models.tiny_vit import AttentionBlock, ConvBlock, ConvNorm, Merge, TinyViT, offset_index
 
 
-def segment_anything(architecture: str) -> Any:
-    """The published network; it imports torchvision without using it here, so a stand-in is enough."""
+def stand_in_torchvision() -> None:
+    """segment-anything imports torchvision without using it here, so a stand-in is enough."""
     for name in ("", ".transforms", ".transforms.functional", ".ops", ".ops.boxes"):
         sys.modules.setdefault(f"torchvision{name}", types.ModuleType(f"torchvision{name}"))
     for module, names in (
@@ -23,9 +25,37 @@ def segment_anything(architecture: str) -> Any:
     ):
         for name in names:
             setattr(sys.modules[f"torchvision.{module}"], name, None)
+
+
+def segment_anything(architecture: str) -> Any:
+    """The published network of SAM."""
+    stand_in_torchvision()
     from segment_anything import sam_model_registry
 
     return sam_model_registry[architecture]()
+
+
+class PublishedLiteMedSAM:
+    """LiteMedSAM as published: the plain TinyViT below, and segment-anything's own prompt encoder and mask decoder."""
+
+    def __init__(self) -> None:
+        stand_in_torchvision()
+        from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
+
+        model = load_checkpoint(fetch("lite-medsam"))[0].eval()
+        self.image_encoder = PublishedTinyViT.of(model.image_encoder)
+        self.prompt_encoder = PromptEncoder(256, (64, 64), (256, 256), 16)
+        transformer = TwoWayTransformer(2, 256, 8, 2048)
+        self.mask_decoder = MaskDecoder(
+            transformer_dim=256,
+            transformer=transformer,
+            num_multimask_outputs=3,
+            iou_head_depth=3,
+            iou_head_hidden_dim=256,
+        )
+        self.prompt_encoder.load_state_dict(model.prompt_encoder.state_dict())
+        self.mask_decoder.load_state_dict(model.mask_decoder.state_dict())
+        self.prompt_encoder.eval(), self.mask_decoder.eval()
 
 
 class PublishedTinyViT:

@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from lite_encode import dice, published_model
+from lite_encode import dice
 from medsam.imaging.boxes import box_from_mask
 from medsam.imaging.frame import Frame
 from medsam.imaging.image import Grid, Image
 from medsam.inference.predictor import load_predictor
 from medsam.inference.volume import segment_volume
+from published import PublishedLiteMedSAM
 
 DEPTH = int(os.environ.get("MEDSAM_BENCH_DEPTH", "100"))  # fewer slices for a quick look
 BLOCK = 10
@@ -52,7 +53,7 @@ def scan() -> tuple[Image, dict[int, list[tuple[float, ...]]]]:
 
 
 def plain_loop(
-    model: torch.nn.Module, image: Image, boxes: dict[int, list[tuple[float, ...]]]
+    model: PublishedLiteMedSAM, image: Image, boxes: dict[int, list[tuple[float, ...]]]
 ) -> dict[int, np.ndarray]:
     """One encode and one decode a slice, as the published inference script goes."""
     masks = {}
@@ -97,7 +98,7 @@ def report_peak(what: str, runtime: str) -> None:
 
 def side_by_side(runtime: str) -> dict[str, object]:
     image, boxes = scan()
-    model, predictor = published_model(), load_predictor(runtime=runtime, device="cpu")
+    model, predictor = PublishedLiteMedSAM(), load_predictor(runtime=runtime, device="cpu")
     seconds = {"plain": 0.0, "ours": 0.0}
     dices = []
     for start in range(-BLOCK, DEPTH, BLOCK):  # the first block warms up
