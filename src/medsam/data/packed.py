@@ -86,7 +86,7 @@ class Planes:
         Raises:
             DataError: the chunk is damaged.
         """
-        from numcodecs import Zstd  # type: ignore[import-untyped]
+        from numcodecs import Zstd
 
         offset, length = (int(value) for value in self._table[index])
         try:
