@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from medsam.errors import IntensityError, PromptError
+from medsam.errors import IntensityError, MissingDependencyError, PromptError
 from medsam.inference.embedding import Embedding
 from medsam.inference.logits import FLOAT_BYTES
 from medsam.inference.predictor import Predictor, load_predictor
@@ -156,3 +156,8 @@ def test_bf16_keeps_the_mask(lite, disc, disc_embedding):
     embedding = half.embed(disc[0])
     assert isinstance(embedding, Embedding) and embedding.features.dtype == torch.float32
     assert dice(half.decode(embedding, boxes=[BOX])[0], lite.decode(disc_embedding, boxes=[BOX])[0]) > 0.98
+
+
+def test_int8_of_lite_medsam_in_torch_is_refused_with_what_to_do():
+    with pytest.raises(MissingDependencyError, match="openvino"):
+        load_predictor(precision="int8", runtime="torch")

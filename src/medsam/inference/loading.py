@@ -45,15 +45,18 @@ def load(
     path, manifest = resolve(model)
     if path.suffix in GRAPHS:
         return Loaded(_exported(path), manifest, manifest.sha256 or digest(path))
-    if (
-        runtime == "openvino"
-        or precision == "int8"
-        or (runtime == "auto" and _suits_openvino(manifest, device, precision))
-    ):
+    if runtime == "openvino" or (runtime == "auto" and _suits_openvino(manifest, device, precision)):
         _refuse_openvino_elsewhere(device, precision)
         return _with_openvino(path, manifest, precision, calibration)
+    place = choose_device(device)
+    if precision == "int8" and (place.type != "cpu" or manifest.architecture == "tiny_vit"):
+        raise MissingDependencyError(
+            f"int8 for {manifest.name} on {place.type} in torch",
+            expected="a ViT on a CPU, or OpenVINO",
+            fix='use runtime="openvino" for int8, or precision="fp32"',
+        )
     network, bound = load_checkpoint(path, manifest)
-    torch_runtime = TorchRuntime(network, device=choose_device(device), precision=precision)
+    torch_runtime = TorchRuntime(network, device=place, precision=precision)
     return Loaded(torch_runtime, bound, bound.sha256 or weights_digest(network))
 
 
@@ -75,9 +78,11 @@ def _exported(path: Path) -> Runtime:
 
 
 def _suits_openvino(manifest: Manifest, device: str | None, precision: Precision) -> bool:
-    """Whether "auto" takes OpenVINO: exact arithmetic on a CPU, one mask a prompt, and it is installed."""
+    """Whether "auto" takes OpenVINO: a CPU, one mask a prompt, and it is installed; int8 of a ViT is torch's own."""
     on_cpu = choose_device(device).type == "cpu"
-    return on_cpu and precision == "fp32" and not manifest.multimask and find_spec("openvino") is not None
+    small = manifest.architecture == "tiny_vit"
+    fits = small and precision in ("fp32", "int8") and not manifest.multimask
+    return on_cpu and fits and find_spec("openvino") is not None
 
 
 def _refuse_openvino_elsewhere(device: str | None, precision: Precision) -> None:

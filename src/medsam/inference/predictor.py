@@ -209,9 +209,9 @@ def load_predictor(
     Args:
         model: Catalog name, or a .pth, .safetensors, .onnx or .xml file; the default model, lite-medsam, without it.
         device: "cuda", "mps" or "cpu"; the first of them that is there without it.
-        precision: Arithmetic of the image encoder. "bf16" and "fp16" are for GPUs; "int8" runs on OpenVINO.
+        precision: Arithmetic of the image encoder. "bf16" and "fp16" are for GPUs; "int8" for ViTs on CPUs.
         runtime: "torch"; "openvino" (CPU, an extra); "auto" takes OpenVINO on a CPU where it is installed.
-        calibration: For "int8", the first time: about 100 uint8 (H, W, 3) slices like those to be segmented.
+        calibration: For "int8" on OpenVINO, the first time: about 100 uint8 (H, W, 3) slices like those to be segmented.
 
     Raises:
         ModelUnavailableError: unknown name, weights that are not here, or int8 without calibration.

@@ -52,13 +52,13 @@ class TorchRuntime:
     Args:
         model: On the CPU; there it is rearranged for inference, which needs no extra and keeps the masks.
         device: Where it runs.
-        precision: Not "int8".
+        precision: "int8" is for ViTs on the CPU: their large products in 8 bits.
     """
 
     def __init__(self, model: MedSAM, *, device: torch.device, precision: Precision = "fp32") -> None:
-        fused = device.type == "cpu" and precision in ("fp32", "bf16")
-        if fused:
-            self.model = model.optimize_for_inference("bf16" if precision == "bf16" else "fp32")
+        fused = device.type == "cpu" and precision != "fp16"
+        if device.type == "cpu" and precision != "fp16":
+            self.model = model.optimize_for_inference(precision)
         else:
             self.model = model.to(device).eval()
         self._autocast = None if fused else HALF.get(precision)
