@@ -255,3 +255,20 @@ def _like(name: str | None, path: Path) -> Manifest | None:
     if name not in known:
         raise unknown(name)
     return dataclasses.replace(known[name], name=path.stem, sha256=None, licence=None)
+
+
+@app.command
+def export(source: str, target: Path, /) -> None:
+    """Write a model as graphs for ONNX Runtime (.onnx) or OpenVINO (.xml), in fp32.
+
+    Parameters
+    ----------
+    source
+        A name or a weights file.
+    target
+        NAME.onnx or NAME.xml; the decoder and the manifest are laid beside it.
+    """
+    from medsam.export.graphs import export_model
+
+    for path in export_model(source, target):
+        print(path)
