@@ -1,0 +1,71 @@
+"""The weights a run starts from, and the manifest of what will come out."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from medsam.errors import ModelUnavailableError
+from medsam.models.catalog import CATALOG, resolve
+from medsam.models.checkpoint import load_checkpoint
+from medsam.models.manifest import Manifest
+from medsam.models.medsam import MedSAM
+from medsam.training.config import TrainConfig
+
+
+def load_base(config: TrainConfig) -> tuple[MedSAM, Manifest]:
+    """Load the weights a run starts from; the manifest is theirs.
+
+    Raises:
+        ModelUnavailableError: no such model, or its weights are not here.
+        CheckpointError: a file that is no model.
+    """
+    path, manifest = resolve(Path(config.base) if Path(config.base).is_file() else config.base)
+    return load_checkpoint(path, manifest)
+
+
+def new_manifest(base: Manifest, config: TrainConfig) -> Manifest:
+    """What the trained weights will want as input, and what their output means.
+
+    Args:
+        base: Of the weights the run starts from.
+        config: Whether another model's pre-processing is asked for, and what is trained.
+
+    Raises:
+        ModelUnavailableError: `like` is no catalog name, or its frame is of another size.
+    """
+    like = base
+    if config.like:
+        if config.like not in CATALOG:
+            raise ModelUnavailableError(
+                f"like is {config.like!r}", expected=f"one of {', '.join(CATALOG)}", fix="correct the recipe"
+            )
+        like = CATALOG[config.like].manifest
+    if like.frame_size != base.frame_size:
+        raise ModelUnavailableError(
+            f"like = {config.like!r} has a frame of {like.frame_size} pixels",
+            expected=f"{base.frame_size}, as {base.name} has",
+            fix='set like = "" to keep the pre-processing of the base',
+        )
+    return replace(
+        like,
+        name=config.name,
+        architecture=base.architecture,
+        prompts=("box",),
+        multimask=False,
+        quality_trained=config.quality_weight > 0,
+        sha256=None,
+        licence=config.licence or None,
+    )
+
+
+def encoder_identity(model: MedSAM) -> str:
+    """Hex sha256 of the image encoder's weights: what embeddings of a frozen encoder are kept under."""
+    made = hashlib.sha256()
+    for name, tensor in sorted(model.image_encoder.state_dict().items()):
+        made.update(name.encode())
+        made.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return made.hexdigest()

@@ -1,0 +1,198 @@
+"""Everything that decides a training run, in one frozen record: read from TOML, saved as JSON with the run."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Literal, get_args, get_origin, get_type_hints
+
+from medsam.errors import DataError
+from medsam.imaging.boxes import Noise
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A run in numbers; the defaults are the paper's, with their section, and nothing else decides the weights.
+
+    Args:
+        name: Of the model that comes out.
+        data: Stores made by `medsam curate`, or folders with images/, masks/ and index.csv; may be mixed.
+        train_split: Rows of the data to learn from.
+        tune_split: Rows to measure on during training; "" measures nothing.
+        base: Catalog name or file of the weights to start from.
+        like: Catalog name whose pre-processing the model gets; "" keeps that of the base.
+        encoder: "full" trains the image encoder, "lora" adds low-rank updates to its attention, "frozen" leaves it.
+        lora_rank: Rank of the updates with encoder = "lora".
+        epochs: Times every sample is seen.
+        global_batch: Images of one step, over all processes and accumulated micro-batches.
+        micro_batch: Images of one process that are in memory at once.
+        learning_rate: Of AdamW.
+        schedule: "constant", or "cosine" down to zero.
+        beta1: Of AdamW.
+        beta2: Of AdamW.
+        weight_decay: Of AdamW.
+        box_noise_px: Largest move of a side of the box, in pixels of a 1024 x 1024 picture.
+        box_noise: "both" moves sides in or out; "enlarge" outwards only, as the released training does.
+        prompts_per_image: Most targets of an image in one step; 1 is one image-mask pair a sample, as in the paper.
+        quality_weight: Weight of the squared error of the predicted IoU in the loss; 0 leaves that head alone.
+        average: Decay of a running average of the weights, as 0.999, which is then the result; 0 is off.
+        precision: "auto" is bf16 on CUDA and fp32 elsewhere; weights and optimizer are fp32 always.
+        checkpoint_activations: Compute encoder blocks again in the backward pass instead of keeping them.
+        cache_embeddings: With encoder = "frozen": encode each image once and keep the embedding on disk.
+        validate_every: Steps between measurements on tune_split; 0 is once an epoch.
+        validation_images: Most images of tune_split that are measured, evenly chosen.
+        save_every: Steps between checkpoints.
+        workers: Loader processes of each process; 0 loads in the process itself.
+        seed: Of everything random.
+        licence: Under which the new weights may be used; "" states none.
+    """
+
+    name: str = "medsam"
+    data: tuple[str, ...] = ()
+    train_split: str = "train"
+    tune_split: str = "tune"  # Training protocol: monitor the performance on the tuning set
+    base: str = "sam-vit-b"  # Training protocol: initialized with the pre-trained SAM, ViT-Base
+    like: str = "medsam-vit-b"  # Dataset curation and pre-processing: 1024 x 1024 x 3, [0, 1]
+    encoder: Literal["full", "lora", "frozen"] = "full"  # Training protocol: encoder and decoder updated
+    lora_rank: int = 8
+    epochs: int = 150  # Training protocol
+    global_batch: int = 160  # Training protocol
+    micro_batch: int = 8  # Training protocol: 160 on 20 GPUs
+    learning_rate: float = 1e-4  # Training protocol
+    schedule: Literal["constant", "cosine"] = "constant"  # Training protocol names an initial rate and no schedule
+    beta1: float = 0.9  # Training protocol
+    beta2: float = 0.999  # Training protocol
+    weight_decay: float = 0.01  # Training protocol
+    box_noise_px: float = 20.0  # Training protocol: random perturbation of 0-20 pixels
+    box_noise: Noise = "both"
+    prompts_per_image: int = 1  # Training protocol: image-mask pairs
+    quality_weight: float = 0.0
+    average: float = 0.0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    checkpoint_activations: bool = False
+    cache_embeddings: bool = False
+    validate_every: int = 0
+    validation_images: int = 500
+    save_every: int = 500
+    workers: int = 4
+    seed: int = 0
+    licence: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        for name in ("epochs", "global_batch", "micro_batch", "prompts_per_image", "save_every", "validation_images"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+        for name in ("validate_every", "workers", "seed", "box_noise_px", "quality_weight", "weight_decay"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        _require(0 < self.learning_rate < 1, "learning_rate", self.learning_rate, "more than 0 and less than 1")
+        for name in ("beta1", "beta2", "average"):
+            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 or more and less than 1")
+        _require(self.lora_rank >= 1, "lora_rank", self.lora_rank, "1 or more")
+        _require(bool(self.data), "data", [], "a store or a folder at least")
+        if self.cache_embeddings:
+            _require(self.encoder == "frozen", "cache_embeddings", True, 'encoder = "frozen", or embeddings change')
+
+    def to_json(self) -> str:
+        """As kept with the run."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+
+# What may differ when a run goes on: it decides how fast, not what.
+FREE_ON_RESUME = frozenset({"workers", "save_every"})
+
+
+def read_config(path: Path, **changes: object) -> TrainConfig:
+    """Read a recipe.
+
+    Args:
+        path: TOML, one key a field of TrainConfig.
+        changes: Fields that the caller sets over it.
+
+    Raises:
+        DataError: no TOML, an unknown field, or a value of the wrong kind; one line says which.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read ({error.strerror})", expected="a recipe in TOML", fix="check --config"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is no TOML ({error})", expected="lines of name = value", fix="correct it") from None
+    return config_of({**raw, **changes}, source=str(path))
+
+
+def load_config(path: Path) -> TrainConfig:
+    """Read the record a run was started with, config.json.
+
+    Raises:
+        DataError: missing, damaged, or of another version.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise DataError(
+            f"{path.parent} has no readable {path.name}",
+            expected="the folder of a run made by medsam train",
+            fix="check the path",
+        ) from None
+    return config_of(raw if isinstance(raw, dict) else {}, source=str(path))
+
+
+def config_of(values: Mapping[str, object], *, source: str) -> TrainConfig:
+    """Make a configuration of plain values, checked by name and kind.
+
+    Raises:
+        DataError: naming the field, what came and what was expected.
+    """
+    kinds = get_type_hints(TrainConfig)
+    for name in values:
+        if name not in kinds:
+            near = difflib.get_close_matches(name, kinds, n=1)
+            raise DataError(
+                f"{source} has the field {name!r}",
+                expected=f"one of the fields of docs/training.md{f', perhaps {near[0]}' if near else ''}",
+                fix="correct the name",
+            )
+    checked = {name: _checked(name, value, kinds[name], source) for name, value in values.items()}
+    return TrainConfig(**checked)  # type: ignore[arg-type] # each value was held to its field's type
+
+
+def _checked(name: str, value: object, kind: object, source: str) -> object:
+    choices = get_args(kind)
+    if get_origin(kind) is Literal:
+        if value in choices:
+            return value
+        raise _wrong(name, value, f"one of {', '.join(map(str, choices))}", source)
+    if get_origin(kind) is tuple:
+        listed = [value] if isinstance(value, str) else value
+        if isinstance(listed, list | tuple) and all(isinstance(item, str) for item in listed):
+            return tuple(listed)
+        raise _wrong(name, value, "a list of paths", source)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is kind:
+        return value
+    words = {float: "a number", int: "a whole number", bool: "true or false", str: "a text in quotes"}
+    raise _wrong(name, value, words[kind], source)  # type: ignore[index] # the four plain kinds are left
+
+
+def _wrong(name: str, value: object, expected: str, source: str) -> DataError:
+    return DataError(f"{name} is {value!r} in {source}", expected=expected, fix="correct the value")
+
+
+def _require(holds: bool, name: str, value: object, expected: str) -> None:
+    if not holds:
+        raise DataError(f"{name} is {value!r}", expected=expected, fix="correct the recipe")
+
+
+def differences(old: TrainConfig, new: TrainConfig) -> dict[str, tuple[object, object]]:
+    """The fields in which two configurations differ: name -> (old, new)."""
+    names = [field.name for field in fields(TrainConfig)]
+    return {
+        name: (getattr(old, name), getattr(new, name)) for name in names if getattr(old, name) != getattr(new, name)
+    }

@@ -1,0 +1,179 @@
+"""From units to model input: which sample comes when, with which box, in the same frame that serving uses.
+
+Shapes: B images, T targets of all images, S side of the model frame, H rows, W columns, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from medsam.imaging.boxes import box_from_mask, perturb_boxes
+from medsam.imaging.frame import Frame
+from medsam.models.manifest import Manifest
+from medsam.training.config import TrainConfig
+from medsam.training.sources import Slice, Source
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some images of a step with their prompts and expert masks, in the model frame.
+
+    Args:
+        names: Of the B units.
+        image_B3SS: float32, what the image encoder takes.
+        boxes_T4: float32, x0 y0 x1 y1 in model pixels.
+        masks_TSS: uint8, 0 or 1.
+        counts: Targets of each image; they sum to T.
+        inner: Rows and columns of the frame that each image fills.
+        slices: The pictures themselves, for those who embed them by cache.
+    """
+
+    names: tuple[str, ...]
+    image_B3SS: Tensor
+    boxes_T4: Tensor
+    masks_TSS: Tensor
+    counts: tuple[int, ...]
+    inner: tuple[tuple[int, int], ...]
+    slices: tuple[NDArray[np.uint8], ...]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+        return replace(
+            self,
+            image_B3SS=self.image_B3SS.to(device),
+            boxes_T4=self.boxes_T4.to(device),
+            masks_TSS=self.masks_TSS.to(device),
+        )
+
+
+def sample(slice_: Slice, name: str, manifest: Manifest, config: TrainConfig, rng: np.random.Generator) -> Batch:
+    """Prepare one image: choose targets, simulate their boxes, lay all of it into the model frame.
+
+    Source: paper, Methods, "Training protocol" (box prompt simulated from the expert annotation).
+    """
+    height, width = slice_.pixels_HW3.shape[:2]
+    frame = Frame(height, width, manifest.frame_size, manifest.fit, manifest.interpolation, manifest.scaling)
+    wanted = min(config.prompts_per_image, len(slice_.masks))
+    chosen = [slice_.masks[i] for i in sorted(rng.choice(len(slice_.masks), wanted, replace=False).tolist())]
+    boxes_T4 = simulated_boxes(chosen, config, rng)
+    return Batch(
+        names=(name,),
+        image_B3SS=torch.from_numpy(frame.image_to_model(slice_.pixels_HW3)[None]),
+        boxes_T4=torch.from_numpy(frame.boxes_to_model(boxes_T4)),
+        masks_TSS=torch.from_numpy(np.stack([frame.mask_to_model(mask) for mask in chosen])),
+        counts=(wanted,),
+        inner=(frame.inner_hw,),
+        slices=(slice_.pixels_HW3,) if config.cache_embeddings else (),
+    )
+
+
+def simulated_boxes(
+    masks: Sequence[NDArray[np.bool_]], config: TrainConfig, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """A perturbed box around each mask, (T, 4) in slice pixels."""
+    height, width = masks[0].shape
+    tight_T4 = np.stack([box_from_mask(mask) for mask in masks])
+    return perturb_boxes(tight_T4, height, width, rng, max_px=config.box_noise_px, noise=config.box_noise)
+
+
+def join(samples: Sequence[Batch]) -> Batch:
+    """One batch of several."""
+    return Batch(
+        names=tuple(name for one in samples for name in one.names),
+        image_B3SS=torch.cat([one.image_B3SS for one in samples]),
+        boxes_T4=torch.cat([one.boxes_T4 for one in samples]),
+        masks_TSS=torch.cat([one.masks_TSS for one in samples]),
+        counts=tuple(count for one in samples for count in one.counts),
+        inner=tuple(inner for one in samples for inner in one.inner),
+        slices=tuple(picture for one in samples for picture in one.slices),
+    )
+
+
+class Order:
+    """Which unit is drawn when: a new permutation every epoch, all of them laid end to end.
+
+    Draw number d is position d % size of epoch d // size, so a run's place in its data is one number, and a step takes
+    the same global_batch draws on any number of processes.
+    """
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size = size
+        self.seed = seed
+        self._permutation = lru_cache(maxsize=2)(self._make)
+
+    def _make(self, epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng([self.seed, 1, epoch]).permutation(self.size)
+
+    def unit(self, draw: int) -> int:
+        """Number of the unit of a draw."""
+        epoch, position = divmod(draw, self.size)
+        return int(self._permutation(epoch)[position])
+
+    def __getstate__(self) -> tuple[int, int]:
+        """Two numbers are enough."""
+        return self.size, self.seed
+
+    def __setstate__(self, state: tuple[int, int]) -> None:
+        """As made."""
+        Order.__init__(self, *state)
+
+
+class Draws(Dataset[Batch]):
+    """Samples by draw number; every random choice of a draw comes from the seed and that number alone."""
+
+    def __init__(self, source: Source, manifest: Manifest, config: TrainConfig) -> None:
+        self.source = source
+        self.manifest = manifest
+        self.config = config
+        self.order = Order(len(source), config.seed)
+
+    def __getitem__(self, draw: int) -> Batch:
+        """The sample of a draw, as a batch of one image."""
+        number = self.order.unit(draw)
+        rng = np.random.default_rng([self.config.seed, 2, draw])
+        return sample(self.source.read(number), self.source.unit(number).name, self.manifest, self.config, rng)
+
+
+def total_steps(units: int, config: TrainConfig) -> int:
+    """Steps of a run: the last one is filled up from the epoch that would follow."""
+    return -(-units * config.epochs // config.global_batch)
+
+
+def share(step: int, config: TrainConfig, rank: int, world: int) -> list[list[int]]:
+    """Draw numbers of one process in one step, in micro-batches; all processes together draw the global batch."""
+    first = step * config.global_batch
+    draws = list(range(first + rank, first + config.global_batch, world))
+    return [draws[i : i + config.micro_batch] for i in range(0, len(draws), config.micro_batch)]
+
+
+def micro_batches(draws: Draws, steps: range, *, rank: int, world: int) -> Iterator[Batch]:
+    """The micro-batches of one process over a range of steps, loaded ahead by config.workers processes."""
+    config = draws.config
+    order = (part for step in steps for part in share(step, config, rank, world))
+    loader: DataLoader[Batch] = DataLoader(
+        draws,
+        batch_sampler=_Once(order),
+        collate_fn=join,
+        num_workers=config.workers,
+        pin_memory=False,
+        prefetch_factor=4 if config.workers else None,
+    )
+    yield from loader
+
+
+class _Once:
+    """An iterator as the batch sampler a DataLoader asks for."""
+
+    def __init__(self, batches: Iterator[list[int]]) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return self.batches

@@ -1,0 +1,139 @@
+"""What a run says: metrics.jsonl always, a progress bar on a terminal, plain lines elsewhere, a figure of the curves."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from medsam.io.atomic import replacing
+
+METRICS = "metrics.jsonl"
+BLUE, ORANGE = "#2f6690", "#e07a1f"
+LINE_SECONDS = 30.0  # between plain lines where there is no terminal
+
+
+class Monitor:
+    """The one process that speaks writes here; the others pass speaks=False.
+
+    Args:
+        run: Folder of the run.
+        total: Steps of the whole run.
+        step: Steps done already; later lines of metrics.jsonl are dropped, since they will come again.
+        speaks: Whether to write and show anything.
+    """
+
+    def __init__(self, run: Path, *, total: int, step: int, speaks: bool) -> None:
+        self.path = run / METRICS
+        self.total = total
+        self.speaks = speaks
+        self._said = time.monotonic()
+        if speaks:
+            lines = [line for line in read_metrics(run) if _number(line, "step") <= step]
+            with replacing(self.path) as temporary:
+                temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        self._bar = Progress(
+            TextColumn("step {task.completed}/{task.total}"),
+            BarColumn(),
+            TextColumn("{task.fields[text]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not (speaks and sys.stderr.isatty()),
+        )
+        self._task = self._bar.add_task("", total=total, completed=step, text="")
+
+    def __enter__(self) -> Monitor:
+        """Show the bar."""
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+    def write(self, line: Mapping[str, object]) -> None:
+        """Append one object to metrics.jsonl; a loss that is not finite becomes null."""
+        if self.speaks:
+            finite = {k: None if isinstance(v, float) and not -1e308 < v < 1e308 else v for k, v in line.items()}
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(finite) + "\n")
+
+    def show(self, step: int, text: str) -> None:
+        """Move the bar; without a terminal say a line now and then."""
+        self._bar.update(self._task, completed=step, text=text)
+        now = time.monotonic()
+        if self.speaks and self._bar.disable and (now - self._said > LINE_SECONDS or step == self.total):
+            self._said = now
+            print(f"step {step}/{self.total} {text}", file=sys.stderr, flush=True)  # noqa: T201 - the run's own voice
+
+
+def read_metrics(run: Path) -> list[dict[str, object]]:
+    """The lines of metrics.jsonl; one that a kill cut short is left out."""
+    try:
+        text = (run / METRICS).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    lines = []
+    for line in text.splitlines():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            continue
+    return [line for line in lines if isinstance(line, dict)]
+
+
+def _number(line: Mapping[str, object], name: str) -> float:
+    value = line.get(name)
+    return float(value) if isinstance(value, int | float) else float("nan")
+
+
+def curve(lines: Iterable[Mapping[str, object]], name: str) -> tuple[list[float], list[float]]:
+    """Steps and values of the lines that have `name`."""
+    points = [(_number(line, "step"), _number(line, name)) for line in lines if name in line]
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def draw(runs: Mapping[str, Path], path: Path) -> None:
+    """Draw loss and tuning Dice over the steps of one or several runs.
+
+    Args:
+        runs: Folders by the name they are to have.
+        path: .png, .svg or .pdf.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    colors = [BLUE, ORANGE, "#4f9d69", "#8d5a97", "#c44536", "#6b705c"]
+    for index, (name, run) in enumerate(runs.items()):
+        lines, color = read_metrics(run), colors[index % len(colors)]
+        steps, losses = curve(lines, "loss")
+        left.plot(steps, losses, color=color, alpha=0.25, linewidth=0.8)
+        left.plot(steps, _smooth(losses), color=color, linewidth=1.6, label=name)
+        right.plot(*curve(lines, "tune_dice"), color=color, marker="o", markersize=3, label=name)
+    left.set_title("Loss (thin: each step, thick: smoothed)", fontsize=10)
+    right.set_title("Dice on the tuning split (mean of the medians of modalities)", fontsize=10)
+    for axes in (left, right):
+        axes.set_xlabel("step")
+        axes.spines[["top", "right"]].set_visible(False)
+    left.legend(fontsize=8, frameon=False)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=130)
+
+
+def _smooth(values: list[float], keep: float = 0.9) -> list[float]:
+    smooth: list[float] = []
+    for value in values:
+        last = smooth[-1] if smooth else value
+        smooth.append(last if math.isnan(value) else keep * last + (1 - keep) * value)
+    return smooth

@@ -1,0 +1,138 @@
+"""Which weights learn, and how: frozen parts, low-rank updates, a running average, blocks computed twice."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.utils.checkpoint import checkpoint
+
+from medsam.models.image_encoder import ImageEncoder
+from medsam.models.medsam import MedSAM
+from medsam.models.tiny_vit import TinyViT
+from medsam.training.config import TrainConfig
+
+ADAPTED = ("qkv", "proj")  # the linear layers of attention
+AMBIGUOUS = (1, 2, 3)  # mask tokens for ambiguous prompts, which a box never asks for
+
+
+class LowRank(nn.Module):
+    """A linear layer's weight plus the product of two thin matrices, zero at first; keys `down`, `up`."""
+
+    def __init__(self, weight: Tensor, rank: int) -> None:
+        super().__init__()
+        rows, columns = weight.shape
+        generator = torch.Generator().manual_seed(rows * 65_537 + columns)
+        self.down = nn.Parameter((torch.randn(rank, columns, generator=generator) / columns**0.5).to(weight.device))
+        self.up = nn.Parameter(torch.zeros(rows, rank, device=weight.device))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """(rows, columns) -> the same."""
+        return weight + self.up @ self.down
+
+
+def prepare(model: MedSAM, config: TrainConfig) -> MedSAM:
+    """Set what learns, in place; the model stays in evaluation mode, so that batch norm keeps its statistics.
+
+    The prompt encoder is frozen. The hypernetworks of ambiguous prompts get no gradient from a box and are frozen too,
+    and so is the quality head unless it has a weight in the loss.
+
+    Source: paper, Methods, "Training protocol".
+    """
+    model.eval().requires_grad_(False)
+    model.mask_decoder.requires_grad_(True)
+    heads = cast(nn.ModuleList, model.mask_decoder.output_hypernetworks_mlps)
+    for index in AMBIGUOUS:
+        heads[index].requires_grad_(False)
+    cast(nn.Module, model.mask_decoder.iou_prediction_head).requires_grad_(config.quality_weight > 0)
+    if config.encoder == "full":
+        model.image_encoder.requires_grad_(True)
+    elif config.encoder == "lora":
+        _adapt(model.image_encoder, config.lora_rank)
+    if config.checkpoint_activations:
+        _compute_twice(model.image_encoder)
+    return model
+
+
+def _adapt(encoder: nn.Module, rank: int) -> None:
+    layers = [
+        (name, layer)
+        for name, layer in encoder.named_modules()
+        if isinstance(layer, nn.Linear) and name.rpartition(".")[2] in ADAPTED
+    ]
+    for _, layer in layers:
+        parametrize.register_parametrization(layer, "weight", LowRank(layer.weight, rank), unsafe=True)
+        layer.parametrizations.weight.original.requires_grad_(False)  # type: ignore[union-attr] # made by the line above
+
+
+def _compute_twice(encoder: nn.Module) -> None:
+    """Drop the activations of each block and compute them again in the backward pass."""
+    blocks: list[nn.Module] = []
+    if isinstance(encoder, ImageEncoder):
+        blocks = list(encoder.blocks)
+    elif isinstance(encoder, TinyViT):
+        blocks = list(encoder.layers)
+    for block in blocks:
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+
+
+def learning(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that learn, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def plain(model: MedSAM) -> MedSAM:
+    """A copy with low-rank updates folded into the weights they belong to: what is saved and served."""
+    network = copy.deepcopy(model)
+    adapted = [name for name, module in network.named_modules() if parametrize.is_parametrized(module)]
+    for name in adapted:
+        old = cast(nn.Linear, network.get_submodule(name))
+        new = nn.Linear(old.in_features, old.out_features, bias=old.bias is not None, device=old.weight.device)
+        with torch.no_grad():
+            new.weight.copy_(old.weight)
+            new.bias.copy_(old.bias)
+        parent, _, own = name.rpartition(".")
+        setattr(network.get_submodule(parent), own, new)
+    return network
+
+
+class Average:
+    """A running average of the weights that learn.
+
+    Args:
+        model: Its weights now are the start.
+        decay: Share of the average that stays at each step; smaller in the first steps, so that the start fades.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.values = {name: parameter.detach().clone() for name, parameter in learning(model).items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Take in the weights after `step` steps."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, parameter in learning(model).items():
+            self.values[name].lerp_(parameter, 1 - decay)
+
+    @contextmanager
+    def applied(self, model: nn.Module) -> Iterator[None]:
+        """Within, the model has the averaged weights."""
+        own = {name: parameter.detach().clone() for name, parameter in learning(model).items()}
+        _set(model, self.values)
+        try:
+            yield
+        finally:
+            _set(model, own)
+
+
+@torch.no_grad()
+def _set(model: nn.Module, values: dict[str, Tensor]) -> None:
+    for name, parameter in learning(model).items():
+        parameter.copy_(values[name])

@@ -1,0 +1,245 @@
+"""Where training samples come from: a curated store, folders with an index, or a user's own cases.
+
+Shapes: H rows, W columns of the slice.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medsam.data.store import Store
+from medsam.errors import DataError, IntensityError
+from medsam.imaging.intensity import normalize
+from medsam.io.formats import read_image, read_mask
+
+# (H, W) labels and their kind, "labels" or "instances" -> the mask of each target
+Targets = Callable[[np.ndarray, str], Sequence[NDArray[np.bool_]]]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What one sample is drawn from: a picture with its targets, or one image-mask pair."""
+
+    name: str
+    dataset: str
+    modality: str
+    licence: str
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """A picture as predictors take it, and its targets.
+
+    Args:
+        pixels_HW3: (H, W, 3) uint8 in [0, 255].
+        masks: (H, W) bool, one a target, none empty.
+    """
+
+    pixels_HW3: NDArray[np.uint8]
+    masks: Sequence[NDArray[np.bool_]]
+
+
+class Source(Protocol):
+    """Random access to samples; safe to pickle to loader processes."""
+
+    def __len__(self) -> int:
+        """How many units."""
+        ...
+
+    def unit(self, number: int) -> Unit:
+        """What unit `number` is, without reading pixels."""
+        ...
+
+    def read(self, number: int) -> Slice:
+        """Pixels and targets of unit `number`."""
+        ...
+
+
+class Record(Protocol):
+    """A row of a folder's index.csv."""
+
+    @property
+    def dataset(self) -> str: ...  # noqa: D102
+    @property
+    def modality(self) -> str: ...  # noqa: D102
+    @property
+    def image(self) -> Path: ...  # noqa: D102
+    @property
+    def mask(self) -> Path: ...  # noqa: D102
+    @property
+    def mask_kind(self) -> str: ...  # noqa: D102
+
+
+class StoreSource:
+    """One split of a curated store.
+
+    Args:
+        path: Folder of the store.
+        split: Which rows.
+        by_picture: A unit is a picture with all its targets, else one image-mask pair.
+    """
+
+    def __init__(self, path: Path, split: str, *, by_picture: bool) -> None:
+        self.store = Store(path)
+        rows = self.store.rows(split=split)
+        if not len(rows):
+            counts = Counter(self.store.catalogue["split"].to_pylist())
+            there = ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))
+            raise DataError(
+                f"the store {path} has no split {split!r}", expected=f"one of {there}", fix="correct the split"
+            )
+        names = ("sample_id", "dataset", "modality", "licence")
+        self._names = [self.store.catalogue[name].combine_chunks() for name in names]
+        self._rows = self._pictures(rows) if by_picture else [row[None] for row in rows]
+
+    def _pictures(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        table = self.store.catalogue.select(["shard", "image_array", "image_index"]).take(rows).to_pydict()
+        pictures: dict[tuple[object, ...], list[int]] = {}
+        for row, key in zip(rows.tolist(), zip(*table.values(), strict=True), strict=True):
+            pictures.setdefault(key, []).append(row)
+        return [np.array(members) for members in pictures.values()]
+
+    def __len__(self) -> int:
+        """How many units."""
+        return len(self._rows)
+
+    def unit(self, number: int) -> Unit:
+        """What unit `number` is."""
+        row = int(self._rows[number][0])
+        return Unit(*(column[row].as_py() for column in self._names))
+
+    def read(self, number: int) -> Slice:
+        """Pixels and targets of unit `number`."""
+        rows = self._rows[number].tolist()
+        return Slice(self.store.slice_rgb(rows[0]), [self.store.pair(row)[1] for row in rows])
+
+
+class PictureSource:
+    """Pictures with label maps beside them, whose intensities are taken as they are.
+
+    Args:
+        records: Rows of index.csv.
+        targets_of: Divides a label map into targets.
+    """
+
+    def __init__(self, records: Sequence[Record], targets_of: Targets) -> None:
+        self.targets_of = targets_of
+        self.records = [record for record in records if len(self._targets(record))]
+        if not self.records:
+            raise DataError("no image has a target", expected="at least one", fix="check the masks and the split")
+
+    def _targets(self, record: Record) -> Sequence[NDArray[np.bool_]]:
+        return self.targets_of(read_mask(record.mask).labels[0], record.mask_kind)
+
+    def __len__(self) -> int:
+        """How many units."""
+        return len(self.records)
+
+    def unit(self, number: int) -> Unit:
+        """What unit `number` is."""
+        record = self.records[number]
+        return Unit(record.image.name, record.dataset, record.modality, "not stated")
+
+    def read(self, number: int) -> Slice:
+        """Pixels and targets of unit `number`."""
+        record = self.records[number]
+        image = read_image(record.image)
+        if image.values.dtype != np.uint8:
+            raise IntensityError(
+                f"{record.image} has {image.values.dtype} pixels", expected="an 8-bit picture", fix="normalize it first"
+            )
+        masks = self._targets(record)
+        if masks[0].shape != image.grid.shape[1:]:
+            raise DataError(
+                f"{record.mask} is {masks[0].shape} and its image is {image.grid.shape[1:]} pixels",
+                expected="the same size",
+                fix="correct the pair or take it out of index.csv",
+            )
+        return Slice(image.slice_rgb(0), masks)
+
+
+@dataclass(frozen=True)
+class Case:
+    """An image file and its label map, 2D or 3D."""
+
+    name: str
+    image: Path
+    mask: Path
+
+
+class CaseSource:
+    """A user's own cases, normalized as serving does and kept in memory: every slice that has a target.
+
+    Args:
+        cases: Image and mask files.
+        targets_of: Divides a label map into targets.
+        modality: Of all of them; None where the files or 8-bit pixels tell enough.
+        window: Of CT, as for medsam segment.
+    """
+
+    def __init__(self, cases: Sequence[Case], targets_of: Targets, *, modality: str | None, window: str | None) -> None:
+        self._slices: list[tuple[Unit, NDArray[np.uint8], list[NDArray[np.uint8]]]] = []
+        for case in cases:
+            self._add(case, targets_of, modality, window)
+        if not self._slices:
+            names = ", ".join(case.name for case in cases[:5])
+            raise DataError(f"no slice of {names} has a target", expected="masks with foreground", fix="check them")
+
+    def _add(self, case: Case, targets_of: Targets, modality: str | None, window: str | None) -> None:
+        image = normalize(read_image(case.image, modality=modality), window)
+        mask = read_mask(case.mask, reference=image)
+        kind = image.modality.value if image.modality else "unknown"
+        for k in np.flatnonzero(mask.labels.any(axis=(1, 2))).tolist():
+            masks = targets_of(mask.labels[k], "labels")
+            if len(masks):
+                unit = Unit(f"{case.name}[{k}]" if len(mask.labels) > 1 else case.name, "cases", kind, "not stated")
+                self._slices.append((unit, image.slice_rgb(k), [np.packbits(one) for one in masks]))
+
+    def __len__(self) -> int:
+        """How many units."""
+        return len(self._slices)
+
+    def unit(self, number: int) -> Unit:
+        """What unit `number` is."""
+        return self._slices[number][0]
+
+    def read(self, number: int) -> Slice:
+        """Pixels and targets of unit `number`."""
+        _, pixels, packed = self._slices[number]
+        height, width = pixels.shape[:2]
+        masks = [np.unpackbits(one, count=height * width).reshape(height, width).astype(bool) for one in packed]
+        return Slice(pixels, masks)
+
+
+class Mixed:
+    """Several sources one after the other."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self.sources = list(sources)
+        self._ends = np.cumsum([len(source) for source in sources]).tolist()
+
+    def __len__(self) -> int:
+        """How many units."""
+        return int(self._ends[-1])
+
+    def _place(self, number: int) -> tuple[Source, int]:
+        which = bisect.bisect_right(self._ends, number)
+        return self.sources[which], number - (self._ends[which - 1] if which else 0)
+
+    def unit(self, number: int) -> Unit:
+        """What unit `number` is."""
+        source, inner = self._place(number)
+        return source.unit(inner)
+
+    def read(self, number: int) -> Slice:
+        """Pixels and targets of unit `number`."""
+        source, inner = self._place(number)
+        return source.read(inner)

@@ -1,0 +1,79 @@
+"""The recipe: the paper's numbers by default, and one clear line for everything that cannot be meant."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from medsam.errors import DataError
+from medsam.training.config import TrainConfig, config_of, differences, load_config, read_config
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_defaults_are_the_papers_numbers() -> None:
+    config = TrainConfig(data=("store",))
+    assert (config.learning_rate, config.weight_decay, config.beta1, config.beta2) == (1e-4, 0.01, 0.9, 0.999)
+    assert (config.global_batch, config.epochs, config.box_noise_px, config.base) == (160, 150, 20.0, "sam-vit-b")
+    assert (config.encoder, config.prompts_per_image, config.schedule) == ("full", 1, "constant")
+
+
+def test_the_papers_recipe_changes_nothing_but_the_data() -> None:
+    recipe = read_config(ROOT / "recipes/paper.toml")
+    assert set(differences(TrainConfig(data=("store",)), recipe)) <= {"data", "name"}
+
+
+def test_every_recipe_can_be_read() -> None:
+    recipes = sorted((ROOT / "recipes").glob("*.toml"))
+    assert len(recipes) >= 2
+    for recipe in recipes:
+        read_config(recipe)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('learning_rate = "fast"', "learning_rate is 'fast'"),
+        ("learning_rate = 0", "more than 0"),
+        ("learning_rate = true", "a number"),
+        ("epochs = 1.5", "a whole number"),
+        ("global_batch = 0", "1 or more"),
+        ("box_noise = 'wild'", "enlarge, both"),
+        ("data = [1, 2]", "a list of paths"),
+        ("epoch = 3", "perhaps epochs"),
+        ("average = 1.0", "less than 1"),
+        ("cache_embeddings = true", 'encoder = "frozen"'),
+        ("checkpoint_activations = 'yes'", "true or false"),
+        ("= 3", "is no TOML"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(text if text.startswith("data") else f'data = ["store"]\n{text}\n')
+    with pytest.raises(DataError) as refusal:
+        read_config(recipe)
+    assert said in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_no_data_is_refused() -> None:
+    with pytest.raises(DataError, match="a store or a folder"):
+        TrainConfig()
+
+
+def test_a_run_keeps_its_configuration(tmp_path: Path) -> None:
+    config = TrainConfig(data=("a", "b"), learning_rate=3e-4, encoder="lora", name="mine")
+    (tmp_path / "config.json").write_text(config.to_json())
+    assert load_config(tmp_path / "config.json") == config
+    (tmp_path / "config.json").write_text('{"rate": 1}')
+    with pytest.raises(DataError, match="rate"):
+        load_config(tmp_path / "config.json")
+    with pytest.raises(DataError, match="no readable"):
+        load_config(tmp_path / "none" / "config.json")
+
+
+def test_a_whole_number_is_a_number_and_one_path_is_a_list() -> None:
+    config = config_of({"data": "store", "weight_decay": 0}, source="here")
+    assert config == replace(TrainConfig(data=("store",)), weight_decay=0.0)

@@ -1,0 +1,143 @@
+"""Samples: the same input as serving, boxes with noise, an order that one number addresses."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.append(str(Path(__file__).parent))
+from tiny import CONFIG, MANIFEST, source, tiny_model
+
+from medsam.errors import DataError
+from medsam.imaging.frame import Frame
+from medsam.inference.predictor import Predictor
+from medsam.inference.runtime import TorchRuntime
+from medsam.io.formats import read_image
+from medsam.training.dataset import Draws, Order, micro_batches, share, total_steps
+from medsam.training.sources import Case as Pair
+from medsam.training.sources import CaseSource, Mixed, PictureSource
+
+
+def test_training_and_serving_give_the_model_the_same_tensor(discs: Path) -> None:
+    seen: list[torch.Tensor] = []
+
+    class Watched(TorchRuntime):
+        def encode(self, image_B3SS: torch.Tensor) -> torch.Tensor:
+            seen.append(image_B3SS)
+            return super().encode(image_B3SS)
+
+    predictor = Predictor(Watched(tiny_model(), device=torch.device("cpu")), MANIFEST, weights="tiny")
+    draws = Draws(source(discs, "train"), MANIFEST, CONFIG)
+    for draw in range(4):
+        batch = draws[draw]
+        predictor.embed(read_image(discs / "images" / batch.names[0]).slice_rgb(0))
+        assert torch.equal(batch.image_B3SS, seen[-1])
+
+
+def test_the_mask_and_its_box_lie_on_the_same_place(discs: Path) -> None:
+    draws = Draws(source(discs, "train"), MANIFEST, replace(CONFIG, box_noise_px=0.0))
+    for draw in range(9):
+        batch = draws[draw]
+        rows, columns = np.nonzero(batch.masks_TSS[0].numpy())
+        tight = [columns.min(), rows.min(), columns.max(), rows.max()]
+        assert np.abs(batch.boxes_T4[0].numpy() - tight).max() <= 1.0
+        assert batch.inner[0] == Frame(60, 80, 64, "pad").inner_hw == (48, 64)
+
+
+def test_boxes_move_by_at_most_the_noise(discs: Path) -> None:
+    still = Draws(source(discs, "train"), MANIFEST, replace(CONFIG, box_noise_px=0.0))
+    noisy = Draws(source(discs, "train"), MANIFEST, replace(CONFIG, box_noise_px=20.0))
+    moves = torch.cat([noisy[draw].boxes_T4 - still[draw].boxes_T4 for draw in range(40)])
+    limit_xy = torch.tensor([80, 60]) * 20 / 1024 * 64 / 80
+    assert (moves.abs() <= limit_xy.repeat(2) + 1e-4).all()
+    assert (moves < -0.1).any()
+    assert (moves > 0.1).any()
+
+
+def test_several_targets_of_an_image_share_it(discs: Path) -> None:
+    one = Draws(source(discs, "train"), MANIFEST, CONFIG)
+    many = Draws(source(discs, "train"), MANIFEST, replace(CONFIG, prompts_per_image=5))
+    assert {one[d].counts for d in range(9)} == {(1,)}
+    assert {many[d].counts for d in range(9)} == {(1,), (2,)}
+    batch = next(d for d in (many[d] for d in range(9)) if d.counts == (2,))
+    assert batch.masks_TSS.shape == (2, 64, 64)
+    assert batch.image_B3SS.shape == (1, 3, 64, 64)
+
+
+def test_every_epoch_shows_every_unit_once_in_another_order() -> None:
+    order = Order(10, seed=3)
+    epochs = [[order.unit(10 * epoch + i) for i in range(10)] for epoch in range(3)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+    assert [pickle.loads(pickle.dumps(order)).unit(d) for d in range(30)] == [
+        unit for epoch in epochs for unit in epoch
+    ]
+    assert order.unit(10**6) == Order(10, seed=3).unit(10**6)
+
+
+def test_a_draw_is_the_same_whenever_it_is_made(discs: Path) -> None:
+    draws, others = (Draws(source(discs, "train"), MANIFEST, CONFIG) for _ in range(2))
+    _ = [others[d] for d in range(5)]
+    assert torch.equal(draws[20].boxes_T4, others[20].boxes_T4)
+    assert not torch.equal(draws[20].boxes_T4, draws[21].boxes_T4)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 7])
+def test_the_global_batch_is_the_same_on_any_number_of_processes(world: int) -> None:
+    config = replace(CONFIG, global_batch=10, micro_batch=3)
+    drawn = [d for rank in range(world) for part in share(4, config, rank, world) for d in part]
+    assert sorted(drawn) == list(range(40, 50))
+    assert max(len(part) for rank in range(world) for part in share(4, config, rank, world)) <= 3
+
+
+def test_steps_cover_all_epochs() -> None:
+    assert total_steps(1_570_263, replace(CONFIG, global_batch=160, epochs=150)) == 1_472_122
+    assert total_steps(9, replace(CONFIG, global_batch=4, epochs=2)) == 5
+
+
+def test_loader_processes_change_nothing(discs: Path) -> None:
+    draws = Draws(source(discs, "train"), MANIFEST, CONFIG)
+    ahead = Draws(source(discs, "train"), MANIFEST, replace(CONFIG, workers=2))
+    pairs = zip(
+        micro_batches(draws, range(3), rank=0, world=1), micro_batches(ahead, range(3), rank=0, world=1), strict=True
+    )
+    for here, there in pairs:
+        assert here.names == there.names
+        assert torch.equal(here.image_B3SS, there.image_B3SS)
+        assert torch.equal(here.boxes_T4, there.boxes_T4)
+
+
+def test_sources_lie_one_after_the_other(discs: Path) -> None:
+    train, tune = source(discs, "train"), source(discs, "tune")
+    mixed = Mixed([train, tune])
+    assert (len(train), len(tune), len(mixed)) == (9, 3, 12)
+    assert Counter(mixed.unit(i).name for i in range(12)) == Counter(f"{i}.png" for i in range(12))
+    assert np.array_equal(mixed.read(9).pixels_HW3, tune.read(0).pixels_HW3)
+
+
+def test_own_cases_are_kept_slice_by_slice(discs: Path) -> None:
+    targets_of = source(discs, "train").targets_of
+    pairs = [Pair(f"{i}", discs / f"images/{i}.png", discs / f"masks/{i}.png") for i in range(4)]
+    cases = CaseSource(pairs, targets_of, modality=None, window=None)
+    pictures = source(discs, "train")
+    assert [len(cases.read(i).masks) for i in range(4)] == [1, 2, 1, 2]
+    for i in range(4):
+        assert np.array_equal(cases.read(i).pixels_HW3, pictures.read(i).pixels_HW3)
+        assert all(np.array_equal(a, b) for a, b in zip(cases.read(i).masks, pictures.read(i).masks, strict=True))
+
+
+def test_no_target_at_all_is_refused(discs: Path) -> None:
+    def none(labels: np.ndarray, kind: str) -> list[np.ndarray]:
+        return []
+
+    with pytest.raises(DataError, match="no image has a target"):
+        PictureSource(source(discs, "train").records, none)
+    with pytest.raises(DataError, match="no slice of 1 has a target"):
+        CaseSource([Pair("1", discs / "images/1.png", discs / "masks/1.png")], none, modality=None, window=None)

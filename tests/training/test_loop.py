@@ -1,0 +1,305 @@
+"""The loop: it learns what it says, stops and goes on exactly, and is the same on any number of processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+sys.path.append(str(Path(__file__).parent))
+from tiny import CONFIG, MANIFEST, source, tiny_model, train
+
+from medsam.errors import CheckpointError, DataError, OutputError
+from medsam.models.medsam import MedSAM
+from medsam.training import checkpoint_run
+from medsam.training.config import TrainConfig
+from medsam.training.dataset import Draws, join
+from medsam.training.loop import learning_rate
+from medsam.training.monitor import draw, read_metrics
+from medsam.training.objective import Objective
+from medsam.training.parts import Average, learning, plain, prepare
+
+SCRIPT = Path(__file__).with_name("tiny.py")
+
+
+def run_script(*arguments: object) -> str:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *map(str, arguments)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def weights(run: Path, name: str = "model.safetensors") -> dict[str, torch.Tensor]:
+    return load_file(run / name)
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def losses(run: Path) -> list[float]:
+    return [float(str(line["loss"])) for line in read_metrics(run) if "loss" in line]
+
+
+def loss_of(model: MedSAM, discs: Path, config: TrainConfig, count: int = 4) -> torch.Tensor:
+    draws = Draws(source(discs, "train"), MANIFEST, config)
+    return Objective(model, config)(join([draws[d] for d in range(count)]))
+
+
+def test_a_run_learns_and_leaves_a_model_with_card_curves_and_metrics(discs: Path, tmp_path: Path) -> None:
+    outcome = train(discs, tmp_path / "run", replace(CONFIG, epochs=8))
+    assert (outcome.finished, outcome.progress.step, outcome.total) == (True, 18, 18)
+    found = losses(tmp_path / "run")
+    assert sum(found[-3:]) < 0.9 * sum(found[:3])
+    card = (tmp_path / "run/README.md").read_text()
+    assert "| discs | unknown | not stated | 9 |" in card
+    measured = [line["step"] for line in read_metrics(tmp_path / "run") if "tune_dice" in line]
+    assert measured == [0, 4, 8, 12, 16, 18]
+    assert (tmp_path / "run/curve.png").stat().st_size > 10_000
+    assert [p.name for p in checkpoint_run.checkpoints(tmp_path / "run")] == ["step-00000016", "step-00000018"]
+    draw({"a": tmp_path / "run", "b": tmp_path / "run"}, tmp_path / "both.png")
+    # a finished run that is resumed changes nothing
+    before = weights(tmp_path / "run")
+    train(discs, tmp_path / "run", replace(CONFIG, epochs=8), resume=True)
+    assert same(weights(tmp_path / "run"), before)
+    # and is not overwritten
+    with pytest.raises(DataError, match="has a run already"):
+        train(discs, tmp_path / "run")
+    with pytest.raises(DataError, match=r"learning_rate 0\.002 -> 0\.1"):
+        train(discs, tmp_path / "run", replace(CONFIG, epochs=8, learning_rate=0.1), resume=True)
+
+
+def test_micro_batches_add_up_to_the_global_batch(discs: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, epochs=1)
+    for micro in (1, 4):
+        train(discs, tmp_path / f"{micro}", replace(config, micro_batch=micro))
+    one, four = losses(tmp_path / "1"), losses(tmp_path / "4")
+    assert max(abs(a - b) for a, b in zip(one, four, strict=True)) < 1e-5
+
+
+def test_a_step_is_the_papers_update(discs: Path, tmp_path: Path) -> None:
+    """One step of ours against AdamW written out on the mean loss of the global batch."""
+    train(discs, tmp_path / "run", replace(CONFIG, epochs=1, global_batch=9, validate_every=9))
+    model = prepare(tiny_model(), CONFIG)
+    parameters = learning(model)
+    loss_of(model, discs, CONFIG, count=9).mean().backward()
+    trained = weights(tmp_path / "run")
+    for name, parameter in parameters.items():
+        g = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        # first step of AdamW: both moments corrected for their start are g and g squared
+        updated = parameter.detach() * (1 - 2e-3 * 0.01) - 2e-3 * g / (g.abs() + 1e-8)
+        clear = g.abs() > 1e-6  # elsewhere the sign of rounding decides
+        assert (updated - trained[name])[clear].abs().max().item() < 1e-6 if clear.any() else True
+
+
+def test_killed_at_any_step_and_in_mid_save_it_goes_on_bit_by_bit(discs: Path, tmp_path: Path) -> None:
+    said = run_script("killed", discs, tmp_path / "killed", 6, 1)
+    assert said.count("killed") >= 5, said
+    assert "'." in said, "no kill fell into a save"
+    run_script("killed", discs, tmp_path / "whole", 0, 1)
+    assert same(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+    assert not list((tmp_path / "killed/checkpoints").glob(".*"))
+
+
+@pytest.mark.integration
+def test_twenty_kills(discs: Path, tmp_path: Path) -> None:
+    run_script("killed", discs, tmp_path / "whole", 0, 1)
+    for seed in range(3):
+        run_script("killed", discs, tmp_path / f"{seed}", 7, seed)
+        assert same(weights(tmp_path / f"{seed}"), weights(tmp_path / "whole"))
+
+
+def test_two_processes_are_as_one_and_go_on_from_one(discs: Path, tmp_path: Path) -> None:
+    run_script("together", discs, tmp_path / "one", 1, 29617, 4)
+    run_script("together", discs, tmp_path / "two", 2, 29618, 4)
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert len(one) == 9
+    assert max(abs(a - b) for a, b in zip(one, two, strict=True)) < 1e-5
+    # what one process saved after step 8 goes on with two
+    for name in ("model.safetensors", "checkpoints/step-00000009/state.json"):
+        (tmp_path / "one" / name).unlink()
+    run_script("together", discs, tmp_path / "one", 2, 29619, 4, "resume")
+    assert max(abs(a - b) for a, b in zip(losses(tmp_path / "one"), two, strict=True)) < 1e-5
+
+
+def test_sigterm_saves_and_the_run_goes_on(discs: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, epochs=8, save_every=100)
+    threading.Timer(1.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    stopped = train(discs, tmp_path / "run", replace(config, epochs=200))
+    assert not stopped.finished
+    assert [p.name for p in checkpoint_run.checkpoints(tmp_path / "run")] == [f"step-{stopped.progress.step:08d}"]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_damaged_checkpoint_is_passed_over(discs: Path, tmp_path: Path) -> None:
+    train(discs, tmp_path / "run")
+    before = weights(tmp_path / "run")
+    latest = checkpoint_run.checkpoints(tmp_path / "run")[-1] / "optimizer.pt"
+    latest.write_bytes(latest.read_bytes()[:-5])
+    train(discs, tmp_path / "run", resume=True)
+    assert same(weights(tmp_path / "run"), before)
+    for folder in checkpoint_run.checkpoints(tmp_path / "run"):
+        (folder / "weights.safetensors").write_bytes(b"")
+    with pytest.raises(DataError, match="none of the 2 checkpoints"):
+        train(discs, tmp_path / "run", resume=True)
+
+
+def test_a_checkpoint_of_other_parts_is_refused(discs: Path, tmp_path: Path) -> None:
+    train(discs, tmp_path / "run")
+    adapted = replace(CONFIG, encoder="lora")
+    (tmp_path / "run/config.json").write_text(adapted.to_json())
+    with pytest.raises(CheckpointError, match="does not fit the model"):
+        train(discs, tmp_path / "run", adapted, resume=True)
+
+
+def test_a_full_disk_in_mid_save_leaves_the_checkpoints_before(
+    discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = torch.save
+    calls = []
+
+    def full(*arguments: object) -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        saved(*arguments)
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OutputError, match="No space left"):
+        train(discs, tmp_path / "run")
+    assert [p.name for p in (tmp_path / "run/checkpoints").iterdir()] == ["step-00000002"]
+    train(discs, tmp_path / "run", resume=True)
+
+
+def test_ten_losses_in_a_row_that_are_not_finite_stop_the_run_with_the_samples(discs: Path, tmp_path: Path) -> None:
+    model = tiny_model()
+    with torch.no_grad():
+        model.mask_decoder.output_upscaling[0].bias.fill_(float("nan"))
+    before = {name: one.clone() for name, one in model.state_dict().items()}
+    with pytest.raises(DataError, match=r"10 steps in a row, the last at step 10 \(samples: .*\.png"):
+        train(discs, tmp_path / "run", replace(CONFIG, epochs=20, validate_every=99), model=model)
+    assert all(torch.equal(torch.nan_to_num(before[n]), torch.nan_to_num(t)) for n, t in model.state_dict().items())
+    assert [line["loss"] for line in read_metrics(tmp_path / "run") if "loss" in line] == [None] * 9
+
+
+@pytest.mark.parametrize("encoder", ["full", "frozen", "lora"])
+def test_only_the_parts_that_should_learn_change(discs: Path, tmp_path: Path, encoder: str) -> None:
+    config = replace(CONFIG, epochs=1, encoder=encoder, lora_rank=2, cache_embeddings=encoder == "frozen")  # type: ignore[arg-type]
+    train(discs, tmp_path / "run", config)
+    start, end = tiny_model().state_dict(), weights(tmp_path / "run")
+    assert start.keys() == end.keys()  # low-rank updates are folded in
+    changed = {name for name in start if not torch.equal(start[name], end[name])}
+    assert not any(name.startswith("prompt_encoder") for name in changed)
+    assert not any("iou_prediction_head" in name or "running_" in name for name in changed)
+    assert any(name.startswith("mask_decoder") for name in changed)
+    touched = {name for name in changed if name.startswith("image_encoder")}
+    if encoder == "frozen":
+        assert not touched
+        assert len(list((tmp_path / "run/embeddings").rglob("*.embedding"))) == 12
+    elif encoder == "lora":
+        assert touched
+        assert all(name.endswith(("qkv.weight", "proj.weight")) for name in touched)
+    else:
+        assert any("patch_embed" in name for name in touched)
+
+
+def test_embeddings_encoded_once_change_nothing(discs: Path, tmp_path: Path) -> None:
+    for cached in (False, True):
+        train(discs, tmp_path / f"{cached}", replace(CONFIG, encoder="frozen", cache_embeddings=cached))
+    with_, without = losses(tmp_path / "True"), losses(tmp_path / "False")
+    assert max(abs(a - b) for a, b in zip(with_, without, strict=True)) < 1e-5
+
+
+def test_low_rank_updates_begin_with_nothing_and_fold_in_exactly(discs: Path) -> None:
+    image = torch.randn(1, 3, 64, 64)
+    model = tiny_model()
+    with torch.no_grad():
+        before = model.encode(image)
+        prepare(model, replace(CONFIG, encoder="lora", lora_rank=2))
+        assert torch.equal(model.encode(image), before)
+        for name, parameter in learning(model).items():
+            if name.endswith(".up"):
+                parameter.normal_()
+        assert not torch.allclose(model.encode(image), before)
+        assert torch.equal(plain(model).encode(image), model.encode(image))
+
+
+def test_computing_blocks_twice_gives_the_same_gradients(discs: Path) -> None:
+    gradients = []
+    for twice in (False, True):
+        config = replace(CONFIG, checkpoint_activations=twice)
+        model = prepare(tiny_model(), config)
+        loss_of(model, discs, config).sum().backward()
+        gradients.append({n: p.grad for n, p in learning(model).items() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name in gradients[0]:
+        assert torch.allclose(gradients[0][name], gradients[1][name], atol=1e-6)
+
+
+def test_the_quality_head_learns_when_it_has_a_weight(discs: Path, tmp_path: Path) -> None:
+    train(discs, tmp_path / "run", replace(CONFIG, epochs=1, quality_weight=1.0))
+    start, end = tiny_model().state_dict(), weights(tmp_path / "run")
+    assert not torch.equal(
+        start["mask_decoder.iou_prediction_head.layers.2.weight"],
+        end["mask_decoder.iou_prediction_head.layers.2.weight"],
+    )
+
+
+def test_several_targets_on_one_embedding_give_the_mean_of_their_losses(discs: Path) -> None:
+    config = replace(CONFIG, prompts_per_image=2)
+    model = prepare(tiny_model(), config)
+    draws = Draws(source(discs, "train"), MANIFEST, config)
+    together = [draws[d] for d in range(4)]
+    objective = Objective(model, config)
+    joined, alone = objective(join(together)), torch.cat([objective(one) for one in together])
+    assert torch.allclose(joined, alone, atol=1e-5)
+
+
+def test_half_precision_gives_nearly_the_same_loss(discs: Path) -> None:
+    model = prepare(tiny_model(), CONFIG)
+    full = loss_of(model, discs, CONFIG)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = loss_of(model, discs, CONFIG)
+    assert half.dtype == torch.float32
+    assert torch.allclose(full, half, rtol=0.05)
+
+
+def test_the_average_by_hand() -> None:
+    model = torch.nn.Linear(1, 1, bias=False)
+    model.weight.data.fill_(1.0)
+    average = Average(model, 0.5)
+    model.weight.data.fill_(3.0)
+    average.update(model, 0)  # decay min(0.5, 1 / 10)
+    assert average.values["weight"].item() == pytest.approx(0.1 * 1 + 0.9 * 3)
+    with average.applied(model):
+        assert model.weight.item() == pytest.approx(2.8)
+    assert model.weight.item() == 3.0
+
+
+def test_an_averaged_run_goes_on_exactly(discs: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, average=0.9)
+    train(discs, tmp_path / "whole", config)
+    train(discs, tmp_path / "cut", config)
+    last = checkpoint_run.checkpoints(tmp_path / "cut")[-1]
+    (last / "state.json").write_text(json.dumps({"format": 0}))
+    train(discs, tmp_path / "cut", config, resume=True)
+    assert same(weights(tmp_path / "cut"), weights(tmp_path / "whole"))
+    assert not same(weights(tmp_path / "whole"), weights(last, "weights.safetensors"))
+
+
+def test_the_cosine_ends_near_zero() -> None:
+    config = replace(CONFIG, schedule="cosine", learning_rate=1.0 / 2)
+    assert [round(learning_rate(config, step, 4), 4) for step in range(4)] == [0.5, 0.4268, 0.25, 0.0732]
+    assert learning_rate(replace(config, schedule="constant"), 3, 4) == 0.5

@@ -1,0 +1,142 @@
+"""A model small enough to train in seconds, pictures of discs, and a run of both; as a script, runs to be killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image as Picture
+
+from medsam.evaluation.evaluate import Protocol, read_samples, targets_of
+from medsam.evaluation.metrics import dice
+from medsam.models.manifest import Manifest
+from medsam.models.mask_decoder import MaskDecoder
+from medsam.models.medsam import MedSAM
+from medsam.models.prompt_encoder import PromptEncoder
+from medsam.models.tiny_vit import TinyViT
+from medsam.training.config import TrainConfig
+from medsam.training.loop import Outcome, fit
+from medsam.training.sources import PictureSource
+
+MANIFEST = Manifest(
+    name="tiny", architecture="tiny_vit", frame_size=64, fit="pad", interpolation="area", upsample="logits"
+)
+CONFIG = TrainConfig(
+    name="tiny", data=("discs",), base="none", like="", epochs=2, global_batch=4, micro_batch=2, learning_rate=2e-3,
+    workers=0, save_every=2, validate_every=4, validation_images=3, precision="fp32",
+)  # fmt: skip
+
+
+def tiny_model(seed: int = 0) -> MedSAM:
+    torch.manual_seed(seed)
+    encoder = TinyViT(
+        widths=(8, 8, 16, 16), depths=(1, 1, 1, 1), heads=(1, 1, 2, 2), windows=(4, 4, 4, 4), image_size=64,
+        out_channels=32,
+    )  # fmt: skip
+    prompts = PromptEncoder(image_size=64, grid=8, channels=32)
+    return MedSAM(encoder, prompts, MaskDecoder(channels=32, heads=2, hidden=64)).eval()
+
+
+def draw_discs(folder: Path, count: int = 12) -> Path:
+    """A data set of pictures of one or two bright discs; the last three are the tuning split."""
+    rng = np.random.default_rng(7)
+    (folder / "images").mkdir(parents=True)
+    (folder / "masks").mkdir()
+    rows = ["image,mask,group,mask_kind,split"]
+    y, x = np.ogrid[:60, :80]
+    for i in range(count):
+        labels = np.zeros((60, 80), np.uint8)
+        for label in (1, 2)[: 1 + i % 2]:
+            cy, cx, radius = rng.integers(15, 45), rng.integers(15, 65), rng.integers(8, 14)
+            labels[(y - cy) ** 2 + (x - cx) ** 2 <= radius**2] = label
+        pixels = np.where(labels > 0, 190, 60) + rng.integers(-20, 21, labels.shape)
+        Picture.fromarray(pixels.astype(np.uint8)).save(folder / f"images/{i}.png")
+        Picture.fromarray(labels).save(folder / f"masks/{i}.png")
+        rows.append(f"images/{i}.png,masks/{i}.png,{i},labels,{'tune' if i >= count - 3 else 'train'}")
+    (folder / "index.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def source(folder: Path, split: str) -> PictureSource:
+    return PictureSource(read_samples(folder, split), partial(targets_of, protocol=Protocol()))
+
+
+def train(
+    discs: Path, run: Path, config: TrainConfig = CONFIG, *, resume: bool = False, model: MedSAM | None = None
+) -> Outcome:
+    return fit(
+        config,
+        run,
+        model or tiny_model(),
+        MANIFEST,
+        source(discs, "train"),
+        tune=source(discs, "tune"),
+        measures={"dice": dice},
+        resume=resume,
+        device="cpu",
+    )
+
+
+def in_child(task: Callable[[], object]) -> int:
+    """Run in a fork, so that torch is imported once; gives the child's number."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            task()
+            code = 0
+        finally:
+            os._exit(code)
+    return child
+
+
+def killed_run(discs: Path, run: Path, kills: int, seed: int) -> None:
+    """Train with a kill -9 now and then, every third one in the middle of a save, until the run is done."""
+    rng = np.random.default_rng(seed)
+    config = replace(CONFIG, epochs=12, save_every=1)
+    for kill in range(kills):
+        child = in_child(lambda: train(discs, run, config, resume=True))
+        in_save, wanted, deadline = kill % 3 == 2, lines(run) + rng.integers(2, 5), time.monotonic() + 60
+        while time.monotonic() < deadline and lines(run) < wanted:
+            time.sleep(0.002)
+        while in_save and time.monotonic() < deadline and not list((run / "checkpoints").glob(".*/*")):
+            time.sleep(0.0002)
+        time.sleep(0 if in_save else rng.uniform(0, 0.1))
+        os.kill(child, signal.SIGKILL)
+        ended = os.waitpid(child, 0)[1]
+        left = sorted(path.name for path in (run / "checkpoints").glob("*"))
+        print("finished before the kill" if ended == 0 else "killed", lines(run), left)
+    assert os.waitpid(in_child(lambda: train(discs, run, config, resume=True)), 0)[1] == 0
+
+
+def lines(run: Path) -> int:
+    """Lines of the run's metrics so far."""
+    return (run / "metrics.jsonl").read_text().count("\n") if (run / "metrics.jsonl").is_file() else 0
+
+
+def together(discs: Path, run: Path, world: int, port: int, *, resume: bool, epochs: int) -> None:
+    """The same run on several gloo processes."""
+
+    def one(rank: int) -> None:
+        os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+        train(discs, run, replace(CONFIG, epochs=epochs), resume=resume)
+
+    children = [in_child(partial(one, rank)) for rank in range(world)]
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * world
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    what, discs_, run_, *rest = sys.argv[1:]
+    if what == "killed":
+        killed_run(Path(discs_), Path(run_), int(rest[0]), int(rest[1]))
+    else:
+        together(Path(discs_), Path(run_), int(rest[0]), int(rest[1]), resume="resume" in rest, epochs=int(rest[2]))
