@@ -72,5 +72,3 @@ def test_unknown_engines_and_misplaced_addresses_are_refused():
         run(str, [], engine="processes", address="ray://here")
     with pytest.raises(DataError, match="at least 1"):
         run(str, [], engine="processes", workers=0)
-
-
