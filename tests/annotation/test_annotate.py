@@ -31,7 +31,7 @@ def test_two_marked_slices_give_the_whole_object(bright, scan):
     result = annotate(bright, scan, cross(1, 1) + cross(1, 7))
     assert np.array_equal(result.mask.labels > 0, scan.values > 127)
     assert list(result.boxes[1]) == list(result.scores[1]) == list(range(1, 8))
-    assert result.boxes[1][4] == (66, 100, 105, 129)
+    assert result.boxes[1][4] == (66 - 5, 100 - 5, 105 + 5, 129 + 5)  # the bare rectangle and the default margin
     assert set(result.seconds) == {"boxes", "encode", "decode"}
     assert result.mask.names == {1: "bar"}
     assert result.mask.grid.same_as(scan.grid)
@@ -93,3 +93,7 @@ def test_bad_input_is_refused(bright, scan):
         annotate(bright, scan, cross(1, 1), plane=3)
     with pytest.raises(GeometryError, match="plane"):
         annotate(bright, scan, cross(1, 1), plane="oblique")
+
+
+def test_no_margin_gives_the_bare_rectangle_over_the_lines(bright, scan):
+    assert annotate(bright, scan, cross(1, 1) + cross(1, 7), margin_px=0).boxes[1][4] == (66, 100, 105, 129)

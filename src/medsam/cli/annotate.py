@@ -50,7 +50,7 @@ def annotate(
     interpolation
         Boxes between marked slices: corners move linearly, or the released distance maps, which shrink them.
     margin_px
-        Added to every side of a box; 0, or 5 (twice) for legacy, without it.
+        Added to every side of a box; 5 without it (legacy adds it twice), 0 for the bare rectangle over the lines.
     max_gap
         Marked slices further apart than this are not bridged.
     objects
