@@ -52,7 +52,7 @@ def build_app() -> App:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command and exit: 0 well, 1 bad input or a failed run, 2 wrong usage, 130 interrupted."""
+    """Run the command and exit: 0 well, 1 bad input or a failed run, 2 wrong usage, 3 done but some inputs were at fault, 130 interrupted."""
     sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
 
 
