@@ -38,6 +38,7 @@ class AnnotationResult:
     scores: Mapping[int, Mapping[int, float]]
     seconds: Mapping[str, float]
 
+
 # The rectangle over two lines undershoots an object whose axes lie obliquely, and the model rarely leaves its box. Half the
 # margin of the released scripts gained 5 to 25 points of Dice on six CT lesions (docs/annotation.md).
 MARGIN_PX = 5.0

@@ -32,10 +32,14 @@ def validate_boxes(boxes: object, height: int, width: int) -> Boxes:
     try:
         boxes_N4 = np.asarray(boxes, dtype=np.float64)
     except (TypeError, ValueError):
-        raise PromptError(f"boxes are {boxes!r:.80}", expected="numbers x0,y0,x1,y1", fix="give four numbers per box") from None
+        raise PromptError(
+            f"boxes are {boxes!r:.80}", expected="numbers x0,y0,x1,y1", fix="give four numbers per box"
+        ) from None
     boxes_N4 = boxes_N4[None] if boxes_N4.ndim == 1 else boxes_N4
     if boxes_N4.ndim != 2 or boxes_N4.shape[1] != 4 or not len(boxes_N4):
-        raise PromptError(f"boxes have shape {boxes_N4.shape}", expected="(N, 4), at least one", fix="give x0,y0,x1,y1 per box")
+        raise PromptError(
+            f"boxes have shape {boxes_N4.shape}", expected="(N, 4), at least one", fix="give x0,y0,x1,y1 per box"
+        )
     for box in boxes_N4:
         _refuse_bad_box(box, height, width)
     return boxes_N4
@@ -48,9 +52,17 @@ def _refuse_bad_box(box: Boxes, height: int, width: int) -> None:
         raise PromptError(f"box is {text}", expected="four finite numbers", fix="give x0,y0,x1,y1 in pixels")
     if x1 <= x0 or y1 <= y0:
         kind = "empty" if x1 == x0 or y1 == y0 else "inside out"
-        raise PromptError(f"box {text} is {kind}", expected="x0 < x1 and y0 < y1", fix="give the top left corner first, then the bottom right one")
+        raise PromptError(
+            f"box {text} is {kind}",
+            expected="x0 < x1 and y0 < y1",
+            fix="give the top left corner first, then the bottom right one",
+        )
     if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
-        raise PromptError(f"box {text} leaves the image of {width} x {height} pixels (width x height)", expected=f"0 <= x <= {width} and 0 <= y <= {height}", fix="clip the box to the image")
+        raise PromptError(
+            f"box {text} leaves the image of {width} x {height} pixels (width x height)",
+            expected=f"0 <= x <= {width} and 0 <= y <= {height}",
+            fix="clip the box to the image",
+        )
 
 
 def validate_points(points: object, height: int, width: int) -> NDArray[np.float64]:
@@ -62,13 +74,19 @@ def validate_points(points: object, height: int, width: int) -> NDArray[np.float
     try:
         points_P2 = np.asarray(points, dtype=np.float64).reshape(-1, 2)
     except (TypeError, ValueError):
-        raise PromptError(f"points are {points!r:.80}", expected="pairs x,y", fix="give two numbers per point") from None
+        raise PromptError(
+            f"points are {points!r:.80}", expected="pairs x,y", fix="give two numbers per point"
+        ) from None
     if not len(points_P2):
         raise PromptError("no points", expected="at least one x,y", fix="give a point")
     bad = ~((points_P2 >= 0) & (points_P2 <= (width, height))).all(axis=1)
     if bad.any():
         x, y = points_P2[bad][0]
-        raise PromptError(f"point {x:g},{y:g} leaves the image of {width} x {height} pixels (width x height)", expected=f"0 <= x <= {width} and 0 <= y <= {height}", fix="choose a point inside the image")
+        raise PromptError(
+            f"point {x:g},{y:g} leaves the image of {width} x {height} pixels (width x height)",
+            expected=f"0 <= x <= {width} and 0 <= y <= {height}",
+            fix="choose a point inside the image",
+        )
     return points_P2
 
 
@@ -108,7 +126,16 @@ def clip_boxes(boxes_N4: Boxes, height: int, width: int) -> Boxes:
     return np.clip(boxes_N4, 0.0, limits)
 
 
-def perturb_boxes(boxes_N4: Boxes, height: int, width: int, rng: np.random.Generator, *, max_px: float = 20.0, frame: int = 1024, noise: Noise = "both") -> Boxes:
+def perturb_boxes(
+    boxes_N4: Boxes,
+    height: int,
+    width: int,
+    rng: np.random.Generator,
+    *,
+    max_px: float = 20.0,
+    frame: int = 1024,
+    noise: Noise = "both",
+) -> Boxes:
     """Move every side of every box by a random amount, as a hurried reader would.
 
     Args:

@@ -46,7 +46,9 @@ class Grid:
         spacing = self.spacing_mm
         if spacing is not None:
             if len(spacing) != 3 or not all(np.isfinite(spacing)) or min(spacing) <= 0:
-                raise GeometryError(f"spacing_mm is {self.spacing_mm}", expected="three positive mm", fix="pass --spacing")
+                raise GeometryError(
+                    f"spacing_mm is {self.spacing_mm}", expected="three positive mm", fix="pass --spacing"
+                )
             spacing = (float(spacing[0]), float(spacing[1]), float(spacing[2]))
         affine = self._checked_affine(spacing)
         if spacing is None and self.affine is not None:
@@ -65,10 +67,16 @@ class Grid:
             return upright
         affine = np.array(self.affine, dtype=np.float64)
         if affine.shape != (4, 4) or not np.isfinite(affine).all() or not np.allclose(affine[3], (0, 0, 0, 1)):
-            raise GeometryError(f"affine is {affine.tolist()}", expected="a finite (4, 4) ending in 0 0 0 1", fix="check the file's geometry")
+            raise GeometryError(
+                f"affine is {affine.tolist()}",
+                expected="a finite (4, 4) ending in 0 0 0 1",
+                fix="check the file's geometry",
+            )
         lengths = np.linalg.norm(affine[:3, :3], axis=0)
         if lengths.min() <= 0 or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-3:
-            raise GeometryError(f"affine is {affine.tolist()}", expected="three independent axes", fix="check the file's geometry")
+            raise GeometryError(
+                f"affine is {affine.tolist()}", expected="three independent axes", fix="check the file's geometry"
+            )
         if spacing is not None and not np.allclose(lengths, spacing, rtol=1e-3, atol=1e-4):
             raise GeometryError(
                 f"spacing_mm is {spacing} but the affine's axes are {lengths.tolist()} mm",
@@ -154,11 +162,17 @@ class Image:
     def __post_init__(self) -> None:
         shape = self.values.shape
         if shape[:3] != self.grid.shape or shape[3:] not in ((), (3,)):
-            raise GeometryError(f"values have shape {shape}", expected=f"{self.grid.shape} or {(*self.grid.shape, 3)}", fix="pass (D, H, W) or (D, H, W, 3)")
+            raise GeometryError(
+                f"values have shape {shape}",
+                expected=f"{self.grid.shape} or {(*self.grid.shape, 3)}",
+                fix="pass (D, H, W) or (D, H, W, 3)",
+            )
         if self.values.dtype.kind not in "buif":
             raise IntensityError(f"values have dtype {self.values.dtype}", expected="numbers", fix="convert them first")
         if self.normalized and self.values.dtype != np.uint8:
-            raise IntensityError(f"normalized values have dtype {self.values.dtype}", expected="uint8", fix="call medsam.normalize")
+            raise IntensityError(
+                f"normalized values have dtype {self.values.dtype}", expected="uint8", fix="call medsam.normalize"
+            )
 
     @property
     def is_rgb(self) -> bool:
@@ -173,9 +187,15 @@ class Image:
             IntensityError: values are not uint8 yet.
         """
         if not 0 <= index < self.grid.shape[0]:
-            raise PromptError(f"slice is {index}", expected=f"0 to {self.grid.shape[0] - 1}", fix="choose a slice of the image")
+            raise PromptError(
+                f"slice is {index}", expected=f"0 to {self.grid.shape[0] - 1}", fix="choose a slice of the image"
+            )
         if self.values.dtype != np.uint8:
-            raise IntensityError(f"values have dtype {self.values.dtype}", expected="uint8 in [0, 255]", fix="call medsam.normalize first")
+            raise IntensityError(
+                f"values have dtype {self.values.dtype}",
+                expected="uint8 in [0, 255]",
+                fix="call medsam.normalize first",
+            )
         plane = self.values[index]
         return plane if self.is_rgb else np.repeat(plane[:, :, None], 3, axis=2)
 
@@ -207,11 +227,19 @@ class Mask:
     def __post_init__(self) -> None:
         labels = self.labels.astype(np.uint8) if self.labels.dtype == bool else self.labels
         if labels.dtype.kind not in "ui":
-            raise GeometryError(f"labels have dtype {labels.dtype}", expected="integers", fix="round and cast them first")
+            raise GeometryError(
+                f"labels have dtype {labels.dtype}", expected="integers", fix="round and cast them first"
+            )
         if labels.shape != self.grid.shape:
-            raise GeometryError(f"labels have shape {labels.shape}", expected=f"{self.grid.shape}", fix="use a mask on the image's own grid")
+            raise GeometryError(
+                f"labels have shape {labels.shape}",
+                expected=f"{self.grid.shape}",
+                fix="use a mask on the image's own grid",
+            )
         if labels.dtype.kind == "i" and labels.size and labels.min() < 0:
-            raise GeometryError(f"the smallest label is {labels.min()}", expected="0 or more", fix="renumber the labels")
+            raise GeometryError(
+                f"the smallest label is {labels.min()}", expected="0 or more", fix="renumber the labels"
+            )
         object.__setattr__(self, "labels", labels)
         object.__setattr__(self, "names", MappingProxyType({int(k): str(v) for k, v in self.names.items()}))
         object.__setattr__(self, "colors", MappingProxyType({int(k): tuple(v) for k, v in self.colors.items()}))

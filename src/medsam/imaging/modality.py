@@ -72,7 +72,11 @@ class Window:
 
     def __post_init__(self) -> None:
         if not (self.width > 0 and abs(self.level) < float("inf") and self.width < float("inf")):
-            raise IntensityError(f"window is W{self.width} L{self.level}", expected="a positive width and a finite level", fix="pass --window W,L, for example 400,40")
+            raise IntensityError(
+                f"window is W{self.width} L{self.level}",
+                expected="a positive width and a finite level",
+                fix="pass --window W,L, for example 400,40",
+            )
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -132,5 +136,9 @@ def parse_window(text: str | Window | tuple[float, float]) -> Window:
         width, level = (float(part) for part in text.split(","))
     except ValueError:
         names = ", ".join(WINDOWS)
-        raise IntensityError(f"window is {text!r}", expected=f"one of {names}, or width,level", fix="pass --window soft-tissue or --window 400,40") from None
+        raise IntensityError(
+            f"window is {text!r}",
+            expected=f"one of {names}, or width,level",
+            fix="pass --window soft-tissue or --window 400,40",
+        ) from None
     return Window(width, level)

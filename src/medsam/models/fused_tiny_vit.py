@@ -88,7 +88,7 @@ class FusedAttentionBlock:
             strip += self.proj(self._attended(strip))
         x_BHWC = _convolve(self.local, x_BHWC).contiguous()
         for tokens_TC in torch.split(x_BHWC.view(-1, c), STRIP_TOKENS):
-            tokens_TC += self.fc2(self.fc1(self.mlp_norm(tokens_TC), "gelu"))
+            tokens_TC.add_(self.fc2(self.fc1(self.mlp_norm(tokens_TC), "gelu")))
         return x_BHWC
 
     def _attended(self, x_BHWC: Tensor) -> Tensor:
