@@ -110,3 +110,19 @@ def test_patient_data_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_verb_loads_neither_numpy_nor_torch() -> None:
     code = "import sys, medsam.cli.info; sys.exit(bool({'numpy', 'torch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_segmentation_and_contours_in_dicom_are_described(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sys.path.append(str(Path(__file__).parents[1] / "io"))
+    from dicom_phantom import Phantom, write_series
+
+    write_series(tmp_path / "ct", Phantom())
+    grid = medsam.read_image(tmp_path / "ct").grid
+    labels = np.zeros(grid.shape, dtype=np.uint8)
+    labels[2, 1:5, 2:6] = 1
+    mask = medsam.Mask(labels, grid, {1: "liver"})
+    for name, kind in (("seg.dcm", "dicom-seg"), ("rt.dcm", "rtstruct")):
+        medsam.write_mask(mask, tmp_path / name, reference=tmp_path / "ct", format=kind)
+        facts = facts_of(capsys, str(tmp_path / name), "--reference", str(tmp_path / "ct"))
+        assert facts["shape"] == [6, 7, 9]
+        assert facts["labels"] == [{"label": 1, "name": "liver", "voxels": 16}]

@@ -124,7 +124,7 @@ def test_mistakes_end_in_one_line_and_code_1(study, tmp_path, capsys):
     write_mask(mask, tmp_path / "m.stl")
     cases = [
         ([tmp_path / "none.nii.gz", tmp_path / "o.nrrd"], "does not exist"),
-        ([tmp_path / "m.nii.gz", tmp_path / "o.dcm"], "pass reference="),
+        ([tmp_path / "m.nii.gz", tmp_path / "o.dcm"], "pass --reference"),
         ([tmp_path / "m.nii.gz", tmp_path / "o.xyz"], "suffix"),
         ([tmp_path / "m.stl", tmp_path / "o.nii.gz"], "pass reference="),
         ([folder, tmp_path / "o.seg.nrrd"], "an image"),

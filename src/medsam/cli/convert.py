@@ -49,7 +49,7 @@ def convert(
         Refuse DICOM series with gaps or tilt, or resample them onto a regular grid.
     """
     from medsam.cli.outputs import refuse_overwriting
-    from medsam.io.formats import read_image, read_mask, write_image, write_mask
+    from medsam.io.formats import check_writable, read_image, read_mask, write_image, write_mask
 
     refuse_overwriting([destination], [source, reference])
     chosen = kind if kind != "auto" else _kind(source, destination, format, masks=bool(only) or reference is not None)
@@ -59,6 +59,7 @@ def convert(
         shape = " x ".join(str(n) for n in image.grid.shape)
         print(f"{destination}: image, {shape} voxels, {image.values.dtype}")
         return
+    check_writable(destination, reference=reference, format=format)
     grid: Grid | None = None
     if reference is not None:
         grid = read_image(reference, series=series, geometry=geometry).grid

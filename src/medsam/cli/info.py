@@ -26,6 +26,7 @@ def info(
     series: str | None = None,
     geometry: Literal["refuse", "resample"] = "refuse",
     volume: int | None = None,
+    reference: Path | None = None,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Show shape, spacing, orientation, values and modality of an image or mask, and what would be done with it.
@@ -46,6 +47,8 @@ def info(
         Refuse DICOM series with gaps or tilt, or resample them onto a regular grid.
     volume
         Which volume of a file that holds several, from 0.
+    reference
+        The image a mask belongs to, for contours and surfaces, which have no voxels of their own.
     json
         Print JSON instead of lines.
     """
@@ -53,13 +56,20 @@ def info(
 
     row = format_of(file)
     facts: Facts = {"file": str(file), "format": row.name}
-    if "read_image" in row.can:
+    if "read_image" in row.can and not _is_dicom_mask(file, row.name):
         image = read_image(file, modality=modality, series=series, geometry=geometry, volume=volume)
         facts |= _place(image.grid) | _values(image) | _plan(image, window) | _frame(image.grid, model)
     else:
-        facts |= _labels(file)
+        facts |= _labels(file, reference)
     _show(facts, as_json=json)
     return 0
+
+
+def _is_dicom_mask(file: Path, format_name: str) -> bool:
+    """Whether this is a DICOM SEG or RTSTRUCT; a folder is looked at as a series."""
+    from medsam.io.dicom_seg import holds_mask
+
+    return format_name == "dicom" and file.is_file() and holds_mask(file)
 
 
 def _place(grid: Grid) -> Facts:
@@ -133,11 +143,11 @@ def _manifest(model: str | None) -> Manifest:
     return CATALOG[name].manifest if name in CATALOG else resolve(name)[1]
 
 
-def _labels(file: Path) -> Facts:
+def _labels(file: Path, reference: Path | None) -> Facts:
     """A file that can only be a mask."""
     from medsam.io.formats import read_mask
 
-    mask = read_mask(file)
+    mask = read_mask(file, reference=reference)
     counts = {label: int((mask.labels == label).sum()) for label in mask.ids}
     found = [{"label": i, "name": mask.names.get(i), "voxels": counts[i]} for i in mask.ids]
     return _place(mask.grid) | {"dtype": mask.labels.dtype.name, "labels": found}

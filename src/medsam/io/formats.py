@@ -206,8 +206,9 @@ def check_writable(path: str | Path, *, reference: str | Path | None = None, for
     row = _row_for(target, "write_mask", (format or "").partition(":")[0] or None)
     dicom = reference is not None and Path(reference).exists() and _may_be_dicom(Path(reference))
     if row.name in ("dicom-seg", "rtstruct") and not dicom and not str(reference).lower().endswith(".zip"):
+        what = "no series is named" if reference is None else f"{reference} is no DICOM series"
         raise OutputError(
-            f"{target} is to be a DICOM object and {reference} is no DICOM series",
+            f"{target} is to be a DICOM object and {what}",
             expected="the DICOM series that the mask belongs to",
             fix="pass --reference FOLDER, or write .nii.gz, .nrrd, ...",
         )
