@@ -7,10 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -19,6 +19,7 @@ sys.path.append(str(Path(__file__).parent))
 from tiny import CONFIG, MANIFEST, source, tiny_model, train
 
 from medsam.errors import CheckpointError, DataError, OutputError
+from medsam.evaluation.metrics import dice
 from medsam.models.medsam import MedSAM
 from medsam.training import checkpoint_run
 from medsam.training.config import TrainConfig
@@ -135,12 +136,20 @@ def test_two_processes_are_as_one_and_go_on_from_one(discs: Path, tmp_path: Path
 
 
 def test_sigterm_saves_and_the_run_goes_on(discs: Path, tmp_path: Path) -> None:
+    def told_to_end_at_step_4(found: np.ndarray, expert: np.ndarray) -> float:
+        if len(losses(tmp_path / "run")) == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return dice(found, expert)
+
     config = replace(CONFIG, epochs=8, save_every=100)
-    threading.Timer(1.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
-    stopped = train(discs, tmp_path / "run", replace(config, epochs=200))
+    stopped = train(discs, tmp_path / "run", config, measure=told_to_end_at_step_4)
+    assert stopped.progress.step == 5
     assert not stopped.finished
     assert [p.name for p in checkpoint_run.checkpoints(tmp_path / "run")] == [f"step-{stopped.progress.step:08d}"]
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert train(discs, tmp_path / "run", config, resume=True).finished
+    train(discs, tmp_path / "whole", config)
+    assert same(weights(tmp_path / "run"), weights(tmp_path / "whole"))
 
 
 def test_a_damaged_checkpoint_is_passed_over(discs: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from medsam.models.tiny_vit import TinyViT
 from medsam.training.config import TrainConfig
 from medsam.training.loop import Outcome, fit
 from medsam.training.sources import PictureSource
+from medsam.training.validation import Measure
 
 MANIFEST = Manifest(
     name="tiny", architecture="tiny_vit", frame_size=64, fit="pad", interpolation="area", upsample="logits"
@@ -70,7 +71,13 @@ def source(folder: Path, split: str) -> PictureSource:
 
 
 def train(
-    discs: Path, run: Path, config: TrainConfig = CONFIG, *, resume: bool = False, model: MedSAM | None = None
+    discs: Path,
+    run: Path,
+    config: TrainConfig = CONFIG,
+    *,
+    resume: bool = False,
+    model: MedSAM | None = None,
+    measure: Measure = dice,
 ) -> Outcome:
     return fit(
         config,
@@ -79,7 +86,7 @@ def train(
         MANIFEST,
         source(discs, "train"),
         tune=source(discs, "tune"),
-        measures={"dice": dice},
+        measures={"dice": measure},
         resume=resume,
         device="cpu",
     )

@@ -1,0 +1,72 @@
+"""`medsam runs`: list training runs and compare them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from medsam.training.history import Summary
+
+
+def runs(
+    folders: Annotated[list[Path], Parameter(negative=())],
+    /,
+    *,
+    figure: Annotated[Path | None, Parameter(name=["--figure", "-f"])] = None,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """List training runs; of several, say in what their configurations differ.
+
+    Parameters
+    ----------
+    folders
+        Runs, or folders that hold runs.
+    figure
+        Draw the curves of all of them into this .png, .svg or .pdf.
+    json
+        Print JSON instead of a table.
+    """
+    import json as codec
+    from dataclasses import asdict
+
+    from medsam.training.history import find, summary
+
+    found = [summary(run) for folder in folders for run in find(folder)]
+    if json:
+        print(codec.dumps([{**asdict(one), "run": str(one.run)} for one in found], indent=1))
+    else:
+        _tables(found)
+    if figure is not None:
+        from medsam.training.monitor import draw
+
+        draw({one.run.name: one.run for one in found}, figure)
+    return 0
+
+
+def _tables(found: list[Summary]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from medsam.training.history import compared
+
+    table = Table("run", "base", "state", box=None)
+    for heading in ("step", "loss", "Dice before", "best", "at step", "last", "hours"):
+        table.add_column(heading, justify="right")
+    for one in found:
+        numbers = (one.loss, one.dice_before, one.dice_best)
+        shown = ["-" if value is None else f"{value:.4f}" for value in numbers]
+        last = "-" if one.dice_last is None else f"{one.dice_last:.4f}"
+        best = "-" if one.best_step is None else str(one.best_step)
+        state = "finished" if one.finished else "stopped"
+        table.add_row(str(one.run), one.base, state, str(one.step), *shown, best, last, f"{one.seconds / 3600:.2f}")
+    console = Console()
+    console.print(table)
+    rows = compared([one.run for one in found]) if len(found) > 1 else {}
+    if rows:
+        settings = Table("setting", *[one.run.name for one in found], box=None)
+        for name, values in rows.items():
+            settings.add_row(name, *map(str, values))
+        console.print(settings)

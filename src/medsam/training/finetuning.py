@@ -1,0 +1,189 @@
+"""Fine-tuning on a user's cases: pair and split them, see that one batch can be learnt, train, compare."""
+
+from __future__ import annotations
+
+import copy
+import json
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from medsam.errors import DataError, OutputError
+from medsam.inference.predictor import Predictor
+from medsam.inference.runtime import TorchRuntime, choose_device
+from medsam.io.atomic import replacing
+from medsam.io.formats import FORMATS
+from medsam.models.checkpoint import load_checkpoint
+from medsam.models.manifest import Manifest
+from medsam.models.medsam import MedSAM
+from medsam.training.base import encoder_identity, load_base, new_manifest
+from medsam.training.config import TrainConfig
+from medsam.training.dataset import Draws, join
+from medsam.training.loop import MODEL, fit
+from medsam.training.objective import Objective
+from medsam.training.parts import learning, prepare
+from medsam.training.sources import Case, Source
+from medsam.training.validation import Measure, Score, measure
+
+SANITY_STEPS = 10
+SANITY_IMAGES = 4
+COMPARISON = "comparison.json"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A model before and after, on the same targets with the same boxes.
+
+    Args:
+        targets: How many.
+        rows: Measure and what it is the median of; before; after.
+    """
+
+    targets: int
+    rows: tuple[tuple[str, float, float], ...]
+
+
+def paired(images: Path, masks: Path) -> list[Case]:
+    """Images and the masks of the same name, whatever their suffixes.
+
+    Raises:
+        DataError: a folder is missing, an image has no mask or several, or there are fewer than two.
+    """
+    found = {}
+    for folder in (images, masks):
+        if not folder.is_dir():
+            raise DataError(f"{folder} is no folder", expected="a folder of image files", fix="check the path")
+        found[folder] = _by_name(folder)
+    cases = []
+    for name, image in sorted(found[images].items()):
+        if name not in found[masks]:
+            raise DataError(
+                f"{image} has no mask in {masks}", expected=f"a file {name}.*", fix="add it or take the image out"
+            )
+        cases.append(Case(name, image, found[masks][name]))
+    if len(cases) < 2:
+        raise DataError(f"{len(cases)} cases in {images}", expected="two or more, one to measure on", fix="add cases")
+    return cases
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    suffixes = sorted({suffix for row in FORMATS for suffix in row.suffixes}, key=len, reverse=True)
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        suffix = next((one for one in suffixes if path.name.lower().endswith(one)), None)
+        if suffix is None or path.name.startswith("."):
+            continue
+        name = path.name[: -len(suffix)]
+        if name in files:
+            raise DataError(
+                f"{folder} has {files[name].name} and {path.name}", expected="one file a case", fix="take one out"
+            )
+        files[name] = path
+    return files
+
+
+def split(cases: Sequence[Case], held_out: float, seed: int) -> tuple[list[Case], list[Case]]:
+    """Cases to learn from and to measure on, by a hash of their names; at least one of each.
+
+    Raises:
+        DataError: held_out is not between 0 and 1.
+    """
+    if not 0 < held_out < 1:
+        raise DataError(f"held_out is {held_out}", expected="more than 0 and less than 1", fix="pass --held-out 0.2")
+    ordered = sorted(cases, key=lambda case: zlib.crc32(f"{seed}/{case.name}".encode()))
+    count = min(max(1, round(len(cases) * held_out)), len(cases) - 1)
+    return ordered[count:], ordered[:count]
+
+
+def finetune(
+    config: TrainConfig,
+    folder: Path,
+    learn: Source,
+    kept: Source,
+    *,
+    measures: Mapping[str, Measure],
+    device: str | None,
+    say: Callable[[str], None],
+) -> Comparison:
+    """Check, train and compare.
+
+    Args:
+        config: Of the run, without a tuning split.
+        folder: Of the run, new.
+        learn: What to learn from.
+        kept: What to measure on, before and after.
+        measures: By name.
+        device: As choose_device.
+        say: Where to tell what happens.
+
+    Raises:
+        DataError: the loss of one batch does not fall, or the folder has a run.
+    """
+    if folder.is_dir() and any(folder.iterdir()):
+        raise OutputError(f"{folder} has files in it", expected="a new folder", fix="choose another -o")
+    model, base = load_base(config)
+    manifest = new_manifest(base, config)
+    where = choose_device(device)
+    begun, ended = sanity(copy.deepcopy(model), Draws(learn, manifest, config), config, where)
+    say(f"one batch can be learnt: loss {begun:.4f} -> {ended:.4f} in {SANITY_STEPS} steps")
+    before = _scores(_predictor(model, manifest, where), kept, config, measures)
+    fit(config, folder, model, manifest, learn, tune=None, measures=measures, device=device)
+    after = _scores(_predictor(load_checkpoint(folder / MODEL)[0], manifest, where), kept, config, measures)
+    comparison = compare(before, after)
+    with replacing(folder / COMPARISON) as temporary:
+        rows = [{"what": what, "before": b, "after": a} for what, b, a in comparison.rows]
+        temporary.write_text(json.dumps({"targets": comparison.targets, "rows": rows}, indent=1) + "\n", "utf-8")
+    return comparison
+
+
+def sanity(model: MedSAM, draws: Draws, config: TrainConfig, device: torch.device) -> tuple[float, float]:
+    """Overfit one batch on a copy of the model: what cannot do that has wrong masks or a wrong configuration.
+
+    Returns:
+        Loss at the first and at the last step.
+
+    Raises:
+        DataError: the loss did not fall.
+    """
+    batch = join([draws[d] for d in range(min(SANITY_IMAGES, len(draws.source)))]).to(device)
+    prepare(model.to(device), config)
+    objective = Objective(model, config)
+    with torch.no_grad():
+        features = model.encode(batch.image_B3SS) if config.encoder == "frozen" else None
+    optimizer = torch.optim.AdamW(learning(model).values(), lr=config.learning_rate)
+    losses = []
+    for _ in range(SANITY_STEPS):
+        optimizer.zero_grad()
+        loss = objective(batch, features).mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    if not losses[-1] < losses[0]:
+        raise DataError(
+            f"the loss of one batch went from {losses[0]:.4f} to {losses[-1]:.4f} in {SANITY_STEPS} steps",
+            expected="a loss that falls",
+            fix="check that masks belong to their images, or lower --learning-rate",
+        )
+    return losses[0], losses[-1]
+
+
+def _scores(predictor: Predictor, kept: Source, config: TrainConfig, measures: Mapping[str, Measure]) -> list[Score]:
+    return [score for image in measure(predictor, kept, config, measures) for score in image]
+
+
+def _predictor(model: MedSAM, manifest: Manifest, device: torch.device) -> Predictor:
+    return Predictor(TorchRuntime(model, device=device), manifest, weights=encoder_identity(model))
+
+
+def compare(before: Sequence[Score], after: Sequence[Score]) -> Comparison:
+    """Medians of each measure over the same targets."""
+    rows = []
+    for name in before[0].scores:
+        old, new = ([score.scores[name] for score in part] for part in (before, after))
+        rows.append((f"median {name}", float(np.median(old)), float(np.median(new))))
+        rows.append((f"mean {name}", float(np.mean(old)), float(np.mean(new))))
+    return Comparison(len(before), tuple(rows))

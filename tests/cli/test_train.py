@@ -1,0 +1,134 @@
+"""`medsam train` and `medsam finetune` as a user runs them, from the real weights of LiteMedSAM."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cyclopts import App
+from PIL import Image as Picture
+
+import medsam
+from medsam.cli.finetune import finetune
+from medsam.cli.runs import runs
+from medsam.cli.train import train
+from medsam.errors import DataError, ModelUnavailableError, OutputError
+from medsam.models.catalog import fetch
+from medsam.training.finetuning import paired, split
+
+
+def call(verb: Callable[..., int], *arguments: object) -> object:
+    app = App(exit_on_error=False, print_error=False, result_action="return_value")
+    app.default(verb)
+    return app([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def rings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of bright rings: the expert wants the hole as well, which the published weights leave out."""
+    fetch("lite-medsam")
+    root = tmp_path_factory.mktemp("data") / "us_rings"
+    (root / "images").mkdir(parents=True)
+    (root / "masks").mkdir()
+    y, x = np.ogrid[:90, :120]
+    rng = np.random.default_rng(0)
+    rows = ["image,mask,group,mask_kind,split"]
+    for i in range(4):
+        cy, cx = rng.integers(35, 55), rng.integers(35, 85)
+        distance = np.hypot(y - cy, x - cx)
+        pixels = np.where((distance <= 28) & (distance > 15), 200, 50) + rng.integers(-10, 11, distance.shape)
+        Picture.fromarray(pixels.astype(np.uint8)).save(root / f"images/{i}.png")
+        Picture.fromarray((distance <= 28).astype(np.uint8)).save(root / f"masks/{i}.png")
+        rows.append(f"images/{i}.png,masks/{i}.png,{i},labels,{'tune' if i == 3 else 'train'}")
+    (root / "index.csv").write_text("\n".join(rows) + "\n")
+    return root
+
+
+def recipe(path: Path, data: Path, more: str = "") -> Path:
+    path.write_text(
+        f'name = "rings"\ndata = ["{data}"]\nbase = "lite-medsam"\nlike = ""\nencoder = "frozen"\n'
+        "cache_embeddings = true\nepochs = 4\nglobal_batch = 3\nmicro_batch = 2\nlearning_rate = 1e-3\nworkers = 0\n"
+        f"quality_weight = 0.5\nvalidate_every = 4\n{more}"
+    )
+    return path
+
+
+def test_a_recipe_makes_a_better_model_that_loads_at_once(
+    rings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    run = tmp_path / "run"
+    assert call(train, "--config", recipe(tmp_path / "recipe.toml", rings), "-o", run, "--device", "cpu") == 0
+    assert "4 steps" in capsys.readouterr().out
+    predictor = medsam.load_predictor(run / "model.safetensors", device="cpu")
+    assert predictor.manifest.name == "rings"
+    assert predictor.manifest.quality_trained
+    assert predictor.manifest.frame_size == 256
+    card = (run / "README.md").read_text()
+    assert "| us_rings | ultrasound | not stated | 3 |" in card
+    assert "| ultrasound | 0." in card
+
+    call(runs, tmp_path, "--figure", tmp_path / "curves.png")
+    listed = capsys.readouterr().out
+    assert "finished" in listed
+    call(runs, run, "--json")
+    line = json.loads(capsys.readouterr().out)[0]
+    assert line["dice_best"] > line["dice_before"]
+    assert line["step"] == 4
+
+
+def test_finetune_says_before_and_after_on_cases_kept_aside(
+    rings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "mine"
+    arguments = (rings / "images", rings / "masks", "-o", run, "--epochs", 2, "--batch", 3, "--learning-rate", 1e-3)
+    assert call(finetune, *arguments, "--device", "cpu") == 0
+    said = capsys.readouterr().out
+    assert "one batch can be learnt" in said
+    assert "median dice" in said
+    assert "+0." in said
+    predictor = medsam.load_predictor(run / "model.safetensors", device="cpu")
+    image = medsam.read_image(rings / "images/3.png")
+    masks, _ = predictor.decode(predictor.embed(image.slice_rgb(0)), boxes=[(10, 10, 100, 80)])
+    assert masks.shape == (1, 90, 120)
+    with pytest.raises(OutputError, match="has files in it"):
+        call(finetune, *arguments)
+
+
+def test_bad_recipes_are_refused_before_the_first_step(rings: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    for more, kind, said in (
+        ('seed = "x"\n', DataError, "seed is 'x'"),
+        ('train_split = "learn"\n', DataError, "no row of split 'learn'"),
+    ):
+        with pytest.raises(kind, match=said):
+            call(train, "--config", recipe(tmp_path / "bad.toml", rings, more), "-o", run)
+    text = recipe(tmp_path / "like.toml", rings).read_text().replace('like = ""', 'like = "medsam-vit-b"')
+    (tmp_path / "like.toml").write_text(text)
+    with pytest.raises(ModelUnavailableError, match="frame of 1024 pixels"):
+        call(train, "--config", tmp_path / "like.toml", "-o", run)
+    with pytest.raises(DataError, match="no recipe"):
+        call(train, "-o", run)
+    with pytest.raises(DataError, match="no readable config"):
+        call(train, "--resume", "-o", run)
+    with pytest.raises(DataError, match="has no run"):
+        call(runs, tmp_path)
+    assert not run.exists()
+
+
+def test_cases_are_paired_by_name_and_split_for_good(rings: Path, tmp_path: Path) -> None:
+    cases = paired(rings / "images", rings / "masks")
+    assert [case.name for case in cases] == ["0", "1", "2", "3"]
+    learn, kept = split(cases, 0.2, seed=0)
+    assert (len(learn), len(kept)) == (3, 1)
+    assert split(cases[::-1], 0.2, seed=0)[1] == kept
+    (tmp_path / "masks").mkdir()
+    with pytest.raises(DataError, match="has no mask"):
+        paired(rings / "images", tmp_path / "masks")
+    with pytest.raises(DataError, match="is no folder"):
+        paired(rings / "images", tmp_path / "none")
+    with pytest.raises(DataError, match="held_out is 1"):
+        split(cases, 1.0, seed=0)

@@ -1,0 +1,75 @@
+"""A curated store as a source of samples: pairs, or pictures with all their targets."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medsam.cli.train import open_data
+from medsam.data.imports import import_tree
+from medsam.errors import DataError
+from medsam.models.manifest import Manifest
+from medsam.training.config import TrainConfig
+from medsam.training.dataset import Draws
+from medsam.training.sources import StoreSource
+
+LITE = Manifest(name="m", architecture="tiny_vit", frame_size=64, fit="pad", interpolation="area")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve volumes of four slices, each with two objects of 400 pixels."""
+    root = tmp_path_factory.mktemp("store")
+    rng = np.random.default_rng(0)
+    (root / "tree").mkdir()
+    for i in range(12):
+        labels = np.zeros((4, 64, 80), np.uint8)
+        labels[:, 5:25, 10:30], labels[:, 35:55, 45:65] = 1, 2
+        images = np.where(labels > 0, 200, 50) + rng.integers(0, 30, labels.shape)
+        np.savez(root / f"tree/case{i:02d}.npz", imgs=images.astype(np.uint8), gts=labels)
+    import_tree(root / "tree", root / "store", name="squares", modality="MR", licence="CC0")
+    return root / "store"
+
+
+def test_units_are_pairs_or_pictures_with_all_their_targets(store: Path) -> None:
+    pairs, pictures = (StoreSource(store, "train", by_picture=by) for by in (False, True))
+    assert len(pairs) == 2 * len(pictures) > 0
+    assert {len(pairs.read(i).masks) for i in range(len(pairs))} == {1}
+    assert {len(pictures.read(i).masks) for i in range(len(pictures))} == {2}
+    unit = pictures.unit(0)
+    assert (unit.dataset, unit.modality, unit.licence) == ("squares", "MR", "CC0")
+    one = pictures.read(0)
+    assert one.pixels_HW3.shape == (64, 80, 3)
+    assert sorted(int(np.flatnonzero(mask.any(axis=0))[0]) for mask in one.masks) == [10, 45]
+    assert np.array_equal(pickle.loads(pickle.dumps(pictures)).read(1).pixels_HW3, pictures.read(1).pixels_HW3)
+
+
+def test_a_recipe_opens_its_store(store: Path) -> None:
+    config = TrainConfig(data=(str(store),), prompts_per_image=2, like="")
+    batch = Draws(open_data(config, "train"), LITE, config)[0]
+    assert batch.counts == (2,)
+    mixed = replace(config, data=(str(store), str(store)))
+    assert len(open_data(mixed, "train")) == 2 * len(open_data(config, "train"))
+
+
+def test_a_missing_split_is_refused_with_those_there(store: Path) -> None:
+    with pytest.raises(DataError, match=r"no split 'test'; expected one of .*train \("):
+        StoreSource(store, "test", by_picture=False)
+
+
+def test_a_store_of_another_version_is_refused(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    settings = json.loads((store / "store.json").read_text())
+    (tmp_path / "old/store.json").write_text(json.dumps({**settings, "format": 99}))
+    with pytest.raises(DataError, match="another format"):
+        open_data(TrainConfig(data=(str(tmp_path / "old"),)), "train")
+
+
+def test_what_is_no_data_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no data to learn from"):
+        open_data(TrainConfig(data=(str(tmp_path),)), "train")
