@@ -94,3 +94,18 @@ def test_markers_masks_and_scans_are_kept(tmp_path, capsys):
     assert refused(["convert", str(mask), str(mask)], "also read", capsys)
     assert refused(["measure", str(mask), "-o", str(mask)], "also read", capsys)
     assert (mask.read_bytes(), scan.read_bytes()) == before
+
+
+def test_an_output_without_a_suffix_is_a_folder_even_for_one_image(picture, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(["segment", str(picture), *BOX, "-o", f"{out}/", "--format", "nrrd", "--overlay", f"{out}/"]) == 0
+    assert sorted(p.name for p in out.iterdir()) == ["eye.nrrd", "eye.png"]
+    call = ["segment", str(picture), *BOX, "-o", str(tmp_path / "m.png"), "--format"]
+    assert refused([*call, "nrrd"], "ends in .nrrd", capsys)
+    assert refused([*call, "gif"], "gif", capsys)
+    assert refused(["segment", str(picture), *BOX, "-o", f"{out}/", "--format", "rtstruct"], "DICOM", capsys)
+
+
+def test_a_volume_for_a_picture_is_refused_before_the_model_is_loaded(series, tmp_path, capsys):
+    call = ["segment", str(series), *BOX, "--slice", "2", "--window", "lung", "--model", "none"]
+    assert refused([*call, "-o", str(tmp_path / "m.png")], "6 slices", capsys)

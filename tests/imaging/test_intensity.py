@@ -187,3 +187,8 @@ def test_rule_of_needs_a_modality_unless_it_is_a_picture() -> None:
     assert rule_of(image_of([1, 2])) is None
     assert rule_of(image_of([1, 2], dtype=np.uint8)) is IntensityRule.COLOR
     assert rule_of(image_of([1, 2], "CT")) is IntensityRule.WINDOW
+
+
+def test_a_window_for_colours_is_refused() -> None:
+    with pytest.raises(IntensityError, match="colour"):
+        medsam.normalize(image_of(np.zeros((1, 2, 2, 3)), None, dtype=np.uint8), window="lung")

@@ -107,3 +107,8 @@ def test_bad_prompt_files_say_where(tmp_path: Path, name: str, text: str, said: 
 def test_missing_prompt_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputFileError, match="does not exist"):
         read_prompts(tmp_path / "none.json")
+
+
+def test_a_label_that_no_mask_holds_is_refused() -> None:
+    with pytest.raises(PromptError, match="label is 65536"):
+        Prompt(label=65536, box=(1, 1, 2, 2))

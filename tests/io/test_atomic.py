@@ -96,3 +96,13 @@ while True:
         writer.wait()
         writer.stdout.close()
         assert len(medsam.read_mask(target).ids) == 1
+
+
+def test_a_link_stays_and_the_file_behind_it_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "a.txt"
+    link.symlink_to(tmp_path / "there" / "b.txt")
+    with replacing(link) as temporary:
+        temporary.write_text("new")
+    assert link.is_symlink()
+    assert (tmp_path / "there" / "b.txt").read_text() == "new"

@@ -25,6 +25,8 @@ from medsam.io.prompts import read_prompts
 if TYPE_CHECKING:
     from medsam.inference.predictor import Predictor
 
+FLAT = (".png", ".json")  # hold one slice
+
 
 @dataclass(frozen=True)
 class Options:
@@ -136,19 +138,38 @@ def plan(options: Options) -> list[Task]:
             fix="write all of them into the file",
         )
     _refuse_strangers(filed, sources)
-    folder = len(sources) > 1 or options.output.is_dir() or str(options.output).endswith("/")
+    folder = len(sources) > 1 or options.output.is_dir() or not options.output.suffix
     if len(sources) > 1 and options.output.suffix and not options.output.is_dir():
         raise OutputError(
             f"{len(sources)} inputs and the one output {options.output}", expected="a folder", fix="pass -o FOLDER/"
         )
+    if not folder:
+        _refuse_other_format(options)
     outputs = _output_names(sources, options) if folder else [options.output]
     tasks = []
     for source, output in zip(sources, outputs, strict=True):
         prompts = tuple(drawn or [p for p in filed if p.image is None or p.image in (source.name, str(source))])
-        overlay = options.overlay if options.overlay is None or not folder else options.overlay / f"{_stem(source)}.png"
+        one_picture = options.overlay is None or not folder or (len(sources) == 1 and options.overlay.suffix)
+        overlay = (
+            options.overlay if options.overlay is None or one_picture else options.overlay / f"{_stem(output)}.png"
+        )
         if prompts:
             tasks.append(Task(source, output, prompts, overlay))
     return tasks
+
+
+def _refuse_other_format(options: Options) -> None:
+    """A format that contradicts the suffix of the one output; .dcm leaves open which DICOM object is meant."""
+    name = options.output.name.lower()
+    if options.format is None or name.endswith(".dcm"):
+        return
+    wanted = _suffix(options.output, options.format)
+    if not any(wanted in row.suffixes and name.endswith(row.suffixes) for row in FORMATS if "write_mask" in row.can):
+        raise OutputError(
+            f"{options.output} with --format {options.format}",
+            expected=f"a name that ends in {wanted}",
+            fix="rename the output, or leave --format out",
+        )
 
 
 def _sources(inputs: Sequence[Path]) -> list[Path]:
@@ -230,9 +251,8 @@ def _suffix(source: Path, format_name: str | None) -> str:
             if "write_mask" in row.can and (
                 format_name.partition(":")[0] == row.name or f".{format_name.lstrip('.')}" in row.suffixes
             ):
-                return (
-                    f".{format_name.lstrip('.')}" if f".{format_name.lstrip('.')}" in row.suffixes else row.suffixes[0]
-                )
+                suffix = f".{format_name.lstrip('.')}"
+                return suffix if suffix in row.suffixes else next(iter(row.suffixes), ".dcm")  # rtstruct names none
         raise OutputError(
             f"format is {format_name!r}",
             expected="a format that masks can be written in",
@@ -258,6 +278,7 @@ def _checked_first(tasks: Sequence[Task], options: Options) -> dict[Path, Image]
             continue
         image = _read(task.source, options)
         _validate(task.prompts, image)
+        _refuse_flat(task.output, image.grid.shape[0] if options.plane is None else 1)
         images[task.source] = image
     return images
 
@@ -280,6 +301,15 @@ def _validate(prompts: Sequence[Prompt], image: Image) -> None:
             validate_boxes([prompt.box], height, width)
         if prompt.points:
             validate_points(prompt.points, height, width)
+
+
+def _refuse_flat(output: Path, depth: int) -> None:
+    if depth > 1 and output.suffix.lower() in FLAT:
+        raise OutputError(
+            f"a mask of {depth} slices for {output}",
+            expected="one slice",
+            fix="write .nii.gz, .nrrd, .mha or .tif instead; --overlay makes a picture",
+        )
 
 
 def _load(options: Options) -> Predictor:

@@ -87,6 +87,8 @@ def intensity_bounds(image: Image, window: str | Window | None = None) -> tuple[
 
 def _rule(image: Image, window: Window | None) -> IntensityRule:
     rule = rule_of(image)
+    if window is not None and image.is_rgb:
+        raise IntensityError("a window for a colour image", expected="a CT image", fix="leave the window out")
     if window is not None and rule in (None, IntensityRule.WINDOW):
         return IntensityRule.WINDOW
     if window is not None and image.modality is not None:

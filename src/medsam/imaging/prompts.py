@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from medsam.errors import PromptError
 
+MAX_LABEL = 65535  # masks made from prompts hold 16 bits
 
 @dataclass(frozen=True)
 class Prompt:
@@ -22,7 +23,7 @@ class Prompt:
         image: File name the prompt belongs to, where one file of prompts serves many images.
 
     Raises:
-        PromptError: neither box nor points, labels that do not match the points, or a label below 1.
+        PromptError: neither box nor points, labels that do not match the points, or a label that a mask cannot hold.
     """
 
     label: int = 1
@@ -34,8 +35,8 @@ class Prompt:
     image: str | None = None
 
     def __post_init__(self) -> None:
-        if self.label < 1:
-            raise PromptError(f"label is {self.label}", expected="1 or more", fix="number the objects from 1")
+        if not 1 <= self.label <= MAX_LABEL:
+            raise PromptError(f"label is {self.label}", expected=f"1 to {MAX_LABEL}", fix="number the objects from 1")
         if len(self.points) != len(self.point_labels) or not set(self.point_labels) <= {0, 1}:
             raise PromptError(
                 f"{len(self.points)} points with labels {self.point_labels}",

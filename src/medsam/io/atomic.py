@@ -19,6 +19,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
         OutputError: the folder is missing or not writable, or the disk is full; the old file is untouched.
     """
     target = Path(path)
+    if target.is_symlink():
+        target = Path(os.path.realpath(target))  # the file behind a link is replaced, not the link
     temporary = target.with_name(f".{secrets.token_hex(6)}.{target.name}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
