@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from medsam.engine import run
 from medsam.errors import DataError, RemoteError
 
 HERE = """
-import os, signal
+import os, signal, time
 from pathlib import Path
 
 def square(n):
@@ -24,6 +30,10 @@ def die_once(task):
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+def wait_long(folder):
+    (Path(folder) / f"{os.getpid()}.pid").touch()
+    time.sleep(60)
 
 def die(n):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -72,3 +82,29 @@ def test_unknown_engines_and_misplaced_addresses_are_refused():
         run(str, [], engine="processes", address="ray://here")
     with pytest.raises(DataError, match="at least 1"):
         run(str, [], engine="processes", workers=0)
+
+
+def test_workers_end_with_the_process_that_was_killed(tasks, tmp_path):
+    waiting = (
+        "import engine_tasks\nfrom medsam.engine import run\n"
+        "if __name__ == '__main__':\n"
+        f"    list(run(engine_tasks.wait_long, [{str(tmp_path)!r}] * 2, engine='processes', workers=2))\n"
+    )
+    (tmp_path / "main.py").write_text(waiting)
+    parent = subprocess.Popen([sys.executable, str(tmp_path / "main.py")])
+    workers = _wait_for(lambda: [int(p.stem) for p in tmp_path.glob("*.pid")], at_least=2)
+    parent.kill()
+    parent.wait()
+    assert not _wait_for(lambda: [pid for pid in workers if _alive(pid)], at_most=0)
+
+
+def _wait_for(found: Callable[[], list[int]], *, at_least: int = 0, at_most: int = 99) -> list[int]:
+    end = time.monotonic() + 20
+    while not at_least <= len(found()) <= at_most and time.monotonic() < end:
+        time.sleep(0.05)
+    return found()
+
+
+def _alive(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status")
+    return status.exists() and "State:\tZ" not in status.read_text()

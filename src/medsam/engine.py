@@ -6,12 +6,15 @@ and two attempts may overlap. Results come back in the order of the shards, what
 
 from __future__ import annotations
 
+import concurrent.futures
 import multiprocessing
 import os
 import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 from medsam.errors import DataError, MissingDependencyError, RemoteError
@@ -100,7 +103,7 @@ def _one_pool(
     todo = [index for index in range(len(shards)) if index not in skip]
     context = multiprocessing.get_context("spawn")  # a forked child inherits threads and locks that may be held
     with ProcessPoolExecutor(
-        max_workers=min(workers, max(len(todo), 1)), mp_context=context, initializer=_one_thread
+        max_workers=min(workers, max(len(todo), 1)), mp_context=context, initializer=_set_up_worker
     ) as pool:
         waiting = {pool.submit(function, shards[index]): index for index in todo[: workers * IN_FLIGHT_PER_WORKER]}
         rest = iter(todo[workers * IN_FLIGHT_PER_WORKER :])
@@ -116,16 +119,25 @@ def _one_pool(
 
 def _finished(waiting: dict[Future[Result], int]) -> list[Future[Result]]:
     """Futures that are done, those with a result first."""
-    from concurrent.futures import FIRST_COMPLETED, wait
-
-    finished = wait(waiting, return_when=FIRST_COMPLETED).done
+    finished = concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED).done
     return sorted(finished, key=lambda future: (future.exception() is not None, waiting[future]))
 
 
-def _one_thread() -> None:
-    """One worker per core: libraries inside a worker must not start a thread per core again."""
+def _set_up_worker() -> None:
+    """One worker per core: libraries inside a worker must not start a thread per core again.
+
+    A worker ends with the process that made it: killed hard, that one could not tell it to.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
         os.environ[name] = "1"
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
 
 
 def _died(index: int) -> RemoteError:

@@ -157,11 +157,11 @@ def test_running_again_changes_nothing_and_adding_keeps_what_was(making, tmp_pat
     store, settings = tmp_path / "s", Settings(cases_per_shard=2)
     assert curate([first], store, settings=settings).made == 3
     before = making.digest(store)
-    times = {p: p.stat().st_mtime_ns for p in (store / "shards").rglob("*")}
+    times = {p: p.stat().st_mtime_ns for p in store.rglob("*") if p.is_file()}
     again = curate([first], store)
     assert (again.made, again.present) == (0, 3)
     assert making.digest(store) == before
-    assert {p: p.stat().st_mtime_ns for p in (store / "shards").rglob("*")} == times
+    assert {p: p.stat().st_mtime_ns for p in store.rglob("*") if p.is_file()} == times
     split_before = dict(zip(*(Store(store).catalogue[c].to_pylist() for c in ("sample_id", "split")), strict=True))
     curate([second], store)
     split_after = dict(zip(*(Store(store).catalogue[c].to_pylist() for c in ("sample_id", "split")), strict=True))
@@ -218,11 +218,12 @@ for n, delay in enumerate(delays):
 """
 
 
-def test_killed_at_twenty_moments_and_resumed_the_store_is_the_same_bytes(making, tmp_path):
+@pytest.mark.parametrize("times", [4, pytest.param(20, marks=pytest.mark.integration)])
+def test_killed_at_random_moments_and_resumed_the_store_is_the_same_bytes(making, tmp_path, times):
     tree = making.skin(6)
     tree.write("card.toml", making.card_2d())
     rng = random.Random(5)
-    delays = [f"{rng.random():.3f}" for _ in range(20)]
+    delays = [f"{rng.random():.3f}" for _ in range(times)]
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(tree.root), str(tmp_path / "out"), *delays],
         capture_output=True,
@@ -230,9 +231,9 @@ def test_killed_at_twenty_moments_and_resumed_the_store_is_the_same_bytes(making
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split().count("1") >= 10  # most were killed before they were done
+    assert done.stdout.split().count("1") >= times // 2  # most were killed before they were done
     reference = making.digest(tmp_path / "out" / "reference")
-    assert {making.digest(tmp_path / "out" / f"killed{n}") for n in range(20)} == {reference}
+    assert {making.digest(tmp_path / "out" / f"killed{n}") for n in range(times)} == {reference}
 
 
 FULL = """

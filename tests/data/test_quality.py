@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medsam.data.quality import Fault, check_grid, check_mask, find_objects, perceptual_hash, suspect_text
+from medsam.data.quality import (
+    Fault,
+    check_grid,
+    check_mask,
+    find_objects,
+    perceptual_hash,
+    suspect_text,
+    values_of,
+)
 from medsam.imaging.image import Grid
 
 
@@ -64,14 +72,20 @@ def test_a_grid_may_be_half_a_voxel_off_and_no_more():
 
 
 def test_a_picture_is_not_taken_for_a_mask_and_instances_are():
-    rng = np.random.default_rng(0)
+    noise = np.random.default_rng(0).integers(0, 256, (1, 64, 64))
     with pytest.raises(Fault, match="neighbouring labels differ"):
-        check_mask(rng.integers(0, 256, (1, 64, 64)), np.zeros((1, 64, 64)), 0)
+        check_mask(noise, np.zeros((1, 64, 64)), values_of(noise), 0)
     ramp = np.tile(np.arange(64), (64, 1))[None]
     with pytest.raises(Fault, match="those of the image"):
-        check_mask(ramp, ramp, 0)
+        check_mask(ramp, ramp, values_of(ramp), 0)
     nuclei = np.kron(np.arange(1, 65).reshape(1, 8, 8), np.ones((1, 8, 8), dtype=int))
-    check_mask(nuclei, np.zeros_like(nuclei), 0)
+    check_mask(nuclei, np.zeros_like(nuclei), values_of(nuclei), 0)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
+def test_values_of_labels_are_all_that_occur(dtype):
+    labels = np.array([[[0, 7, 7], [200, 3, 0]]], dtype=dtype)
+    assert values_of(labels).tolist() == [0, 3, 7, 200]
 
 
 def test_a_hash_survives_scaling_and_light_and_tells_pictures_apart(making):

@@ -118,39 +118,31 @@ def _settings(output: Path, seed: int | None, split: str | None, bits: Literal[8
 
 
 def _show(report: Report, output: Path) -> None:
-    """The counts as a table, then every fault."""
+    """The counts as a table, then what was left out by reason, then every fault."""
+    from collections import Counter
+
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("data set", "modality")
+    table = Table(box=None)
+    for name in ("data set", "modality"):
+        table.add_column(name, no_wrap=True)
     for name in ("cases read", "kept", "images", "pairs read", "kept", "excluded", "faults"):
         table.add_column(name, justify="right")
+    pairs, cases = Counter[str](), Counter[str]()
     for name, counts in report.counts.items():
         s = counts.summary
-        table.add_row(
-            name,
-            counts.modality,
-            *(
-                f"{n:,}"
-                for n in (
-                    s.cases_read,
-                    s.cases_kept,
-                    s.images,
-                    s.pairs_read,
-                    s.pairs_kept,
-                    s.pairs_excluded,
-                    counts.faults,
-                )
-            ),
-        )
-    console = Console()
+        numbers = (s.cases_read, s.cases_kept, s.images, s.pairs_read, s.pairs_kept, s.pairs_excluded, counts.faults)
+        table.add_row(name, counts.modality, *(f"{number:,}" for number in numbers))
+        pairs.update(counts.excluded_pairs)
+        cases.update(counts.excluded_cases)
+    terminal = Console()
+    console = terminal if terminal.is_terminal else Console(width=160)  # names stay whole in a file or a pipe
     console.print(table)
-    reasons: dict[str, int] = {}
-    for counts in report.counts.values():
-        for reason, number in counts.excluded_pairs.items():
-            reasons[reason] = reasons.get(reason, 0) + number
-    for reason, number in reasons.items():
+    for reason, number in sorted(pairs.items()):
         print(f"excluded {number:,} pairs: {reason}")
+    for reason, number in sorted(cases.items()):
+        print(f"excluded {number:,} images or masks: {reason}")
     _warn(report, output)
     print(f"{report.made} shards made, {report.present} were there; {output}")
 

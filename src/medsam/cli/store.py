@@ -77,6 +77,8 @@ def _tables(counts: Info) -> None:
         console.print(table)
     for reason, number in counts.excluded.items():
         print(f"excluded {number:,} pairs: {reason}")
+    for reason, number in counts.excluded_cases.items():
+        print(f"excluded {number:,} images or masks: {reason}")
     for modality, number in counts.suspect_text.items():
         print(f"warning: {number:,} {modality} images may carry burned-in text")
     if counts.near_duplicates:

@@ -25,6 +25,7 @@ from medsam.data.quality import (
     crop_of,
     find_objects,
     suspect_text,
+    values_of,
 )
 from medsam.errors import IntensityError, MedsamError
 from medsam.imaging.image import Image, Mask
@@ -118,7 +119,7 @@ def read_case(card: Card, case: Case, root: Path, *, bits: Bits = 8) -> CaseResu
         return CaseResult(
             case, excluded=(*found.excluded, replace(told(fault, case, root), pairs=found.kept)), pairs_read=found.read
         )
-    suspect = image.modality in TEXT_MODALITIES and bits == 8 and any(suspect_text(s.pixels_HWC) for s in slices[:1])
+    suspect = image.modality in TEXT_MODALITIES and any(suspect_text(eight_bit(s.pixels_HWC)) for s in slices[:1])
     return CaseResult(
         case, tuple(slices), tuple(found.excluded), found.read, image.grid.shape[0], image.grid.spacing_mm, suspect
     )
@@ -164,8 +165,9 @@ def collect(card: Card, targets: tuple[Target, ...], image: Image, mask: Mask, f
     if crop is None:
         return
     labels = np.ascontiguousarray(whole[crop])  # everything below costs as much as the target, not as the scan
-    check_mask(labels, np.moveaxis(image.values, axis, 0)[crop], card.masks.background)
-    _note_unknown(card, targets, labels, found)
+    values = values_of(labels)
+    check_mask(labels, np.moveaxis(image.values, axis, 0)[crop], values, card.masks.background)
+    _note_unknown(card, targets, values, found)
     for target in targets:
         area = np.isin(labels, target.ids) if target.ids else labels != card.masks.background
         if not target.ids and card.ignore_ids:
@@ -184,11 +186,11 @@ def _added(corner: tuple[int, int, int], crop: tuple[slice, slice, slice]) -> tu
     return corner[0] + crop[0].start, corner[1] + crop[1].start, corner[2] + crop[2].start
 
 
-def _note_unknown(card: Card, targets: tuple[Target, ...], labels: np.ndarray, found: Found) -> None:
+def _note_unknown(card: Card, targets: tuple[Target, ...], values: np.ndarray, found: Found) -> None:
     if any(not target.ids for target in targets):
         return
     known = {card.masks.background, *card.ignore_ids, *(i for target in card.targets for i in target.ids)}
-    unknown = [int(value) for value in np.unique(labels) if int(value) not in known]
+    unknown = [int(value) for value in values if int(value) not in known]
     if unknown:
         shown = ", ".join(map(str, unknown[:8])) + (", ..." if len(unknown) > 8 else "")
         found.excluded.append(Excluded(Reason.UNKNOWN_LABEL, f"{len(unknown)} values ({shown})"))
@@ -244,9 +246,20 @@ def _channels(plane: np.ndarray, card: Card) -> NDArray[np.uint8]:
     """(H, W, C): three channels only where they differ and the modality has colour or the file really is coloured."""
     if plane.ndim == 2:
         return np.ascontiguousarray(plane[..., None])
-    if INTENSITY_RULES[card.modality] is not IntensityRule.COLOR and (plane[..., :1] == plane[..., 1:]).all():
+    if INTENSITY_RULES[card.modality] is not IntensityRule.COLOR and _is_grey(plane):
         return np.ascontiguousarray(plane[..., :1])
     return np.ascontiguousarray(plane)
+
+
+def _is_grey(plane: np.ndarray) -> bool:
+    return all(np.array_equal(plane[..., 0], plane[..., channel]) for channel in range(1, plane.shape[2]))
+
+
+def eight_bit(pixels: np.ndarray) -> NDArray[np.uint8]:
+    """Pixels of a store in 8 bits: the same where they are, else v / 257, rounded."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _draw(picture: Slice, order: int, target: Target, objects: Objects, index: int) -> None:

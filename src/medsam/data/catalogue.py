@@ -72,9 +72,18 @@ DUPLICATES = pa.schema([
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """Write Parquet whole or not at all; the same rows always make the same bytes."""
+    """Write Parquet whole or not at all; the same rows always make the same bytes, and the same bytes are not written."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", row_group_size=1 << 16)
+    write_changed(path, sink.getvalue().to_pybytes())
+
+
+def write_changed(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; one that holds this already is left alone, with its time."""
+    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
+        return
     with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", row_group_size=1 << 16)
+        temporary.write_bytes(content)
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:

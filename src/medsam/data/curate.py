@@ -13,13 +13,15 @@ import json
 import os
 import secrets
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from medsam.data.cards import Card
 from medsam.data.cases import Bits, CaseResult, Excluded, read_case
+from medsam.data.catalogue import write_changed
 from medsam.data.layout import Case, find_cases, fingerprint, forget_listings
 from medsam.data.merge import Counts, merge
 from medsam.data.quality import Reason
@@ -28,10 +30,9 @@ from medsam.data.slides import read_slide
 from medsam.data.split import FRACTIONS, check_fractions
 from medsam.engine import Engine, run
 from medsam.errors import DataError, MedsamError, OutputError
-from medsam.io.atomic import replacing
 
 FORMAT = 1  # of the store's files
-RECIPE = 1  # raised whenever the same sources would make other bytes
+RECIPE = 2  # raised whenever the same sources would make other bytes
 BYTES_PER_SHARD = 64 << 20  # of source files
 _NOT_CONTENT = frozenset({"text", "title", "url", "notes", "citation", "external"})
 
@@ -139,43 +140,49 @@ def curate(
     with _locked(store):
         chosen = _settle(store, settings)
         _sweep(store)
-        for source in sources:
-            _add(source, store, chosen, report, engine=engine, workers=workers, address=address, progress=progress)
+        planned = _plan_all(sources, store, chosen, report)
+        missing = [shard for _, shards in planned for shard in shards if not (store / "shards" / shard.name).is_dir()]
+        report.present = sum(len(shards) for _, shards in planned) - len(missing)
+        _make_all(missing, report, run(make_shard, missing, engine=engine, workers=workers, address=address), progress)
+        failed = {outcome.name for outcome in report.failed_shards}
+        for source, shards in planned:
+            made = [shard.name for shard in shards if shard.name not in failed]
+            _record(source, store, made, complete=len(made) == len(shards))
         report.counts, report.duplicates = merge(store, seed=chosen.seed, fractions=chosen.fractions)
         report.counts = {name: counts for name, counts in report.counts.items() if name in names}
     return report
 
 
-def _add(
-    source: Source,
-    store: Path,
-    settings: Settings,
+def _plan_all(
+    sources: Sequence[Source], store: Path, settings: Settings, report: Report
+) -> list[tuple[Source, list[Shard]]]:
+    """The shards of every data set whose folder fits its card; the others are told in the report."""
+    planned = []
+    for source in sources:
+        try:
+            planned.append((source, list(plan(source, store, settings))))
+        except DataError as error:
+            report.failed_cards[source.card.name] = str(error)
+    return planned
+
+
+def _make_all(
+    missing: Sequence[Shard],
     report: Report,
-    *,
-    engine: Engine,
-    workers: int | None,
-    address: str | None,
+    outcomes: Iterator[Outcome],
     progress: Callable[[str, int, int], None] | None,
 ) -> None:
-    """Make the missing shards of one data set and write down which shards it has."""
-    card = source.card
-    try:
-        shards = list(plan(source, store, settings))
-    except DataError as error:
-        report.failed_cards[card.name] = str(error)
-        return
-    missing = [shard for shard in shards if not (store / "shards" / shard.name).is_dir()]
-    report.present += len(shards) - len(missing)
-    failed: set[str] = set()
-    for done, outcome in enumerate(run(make_shard, missing, engine=engine, workers=workers, address=address), start=1):
+    """Count what the engine made; the shards of all data sets are one run, so that small sets keep every core busy."""
+    totals = Counter(shard.card.name for shard in missing)
+    done = Counter[str]()
+    for shard, outcome in zip(missing, outcomes, strict=True):
         if outcome.error:
-            failed.add(outcome.name)
             report.failed_shards.append(outcome)
         else:
             report.made += 1
+        done[shard.card.name] += 1
         if progress is not None:
-            progress(card.name, done, len(missing))
-    _record(source, store, [shard.name for shard in shards if shard.name not in failed], complete=not failed)
+            progress(shard.card.name, done[shard.card.name], totals[shard.card.name])
 
 
 def plan(source: Source, store: Path, settings: Settings) -> Iterator[Shard]:
@@ -272,7 +279,7 @@ def _record(source: Source, store: Path, shards: list[str], *, complete: bool) -
         "external": source.external or card.external, "complete": complete, "shards": shards,
     }  # fmt: skip
     _write_json(path, entry)
-    _write_text(store / "cards" / f"{card.name}.toml", card.text)
+    write_changed(store / "cards" / f"{card.name}.toml", card.text.encode())
     for name in set(before) - set(shards):
         shutil.rmtree(store / "shards" / name, ignore_errors=True)
 
@@ -316,9 +323,15 @@ def load_settings(store: Path) -> Settings:
 
 
 def _sweep(store: Path) -> None:
-    """Remove what killed runs left half done."""
+    """Remove what killed runs left half done.
+
+    A folder loses its name first: a worker that outlived its run (on another node) can then no longer commit it.
+    """
     for folder in (store / "shards").glob(".*"):
-        shutil.rmtree(folder, ignore_errors=True)
+        gone = folder.with_name(f".{secrets.token_hex(6)}.swept")
+        with suppress(FileNotFoundError):
+            folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
     for folder in (store, store / "datasets", store / "cards"):
         for file in folder.glob(".*.*"):
             if file.is_file() and file.name != ".lock":
@@ -332,7 +345,7 @@ def _locked(store: Path) -> Iterator[None]:
 
     try:
         (store / "shards").mkdir(parents=True, exist_ok=True)
-        file = (store / ".lock").open("w")
+        file = (store / ".lock").open("a")
     except OSError as error:
         raise OutputError(
             f"{store} cannot be made ({error.strerror})",
@@ -350,14 +363,7 @@ def _locked(store: Path) -> Iterator[None]:
 
 
 def _write_json(path: Path, value: object) -> None:
-    _write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
-
-
-def _write_text(path: Path, text: str) -> None:
-    if path.is_file() and path.read_text(encoding="utf-8") == text:
-        return
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_changed(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 __all__ = [

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from medsam.data.catalogue import DUPLICATES, EXCLUDED, PAIRS, read_table, write_table
+from medsam.data.catalogue import DUPLICATES, EXCLUDED, PAIRS, read_table, write_changed, write_table
 from medsam.data.duplicates import near_duplicates
 from medsam.data.shards import Summary, read_summary
 from medsam.data.split import EXTERNAL, SPLITS, refuse_divided_groups, split_of
-from medsam.io.atomic import replacing
 
 
 @dataclass
@@ -126,5 +125,4 @@ def _duplicates(table: pa.Table) -> pa.Table:
 
 def _write_report(store: Path, counts: dict[str, Counts], duplicates: pa.Table) -> None:
     value = {"datasets": {name: asdict(count) for name, count in counts.items()}, "near_duplicates": len(duplicates)}
-    with replacing(store / "report.json") as temporary:
-        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_changed(store / "report.json", (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medsam.data.cards import Card
-from medsam.data.cases import CaseResult, Slice
+from medsam.data.cases import CaseResult, Slice, eight_bit
 from medsam.data.catalogue import EXCLUDED, PAIRS, opaque, public_detail, public_names
 from medsam.data.packed import write_planes
 from medsam.data.quality import perceptual_hash
@@ -116,10 +116,9 @@ def _rows_of_slice(card: Card, case: str, picture: Slice, arrays: _Arrays) -> li
     pixels = picture.pixels_HWC
     height, width, channels = pixels.shape
     image_array, image_index = arrays.add("image", pixels)
-    eight_bit = pixels if pixels.dtype == np.uint8 else (pixels // 257).astype(np.uint8)
     of_slice: dict[str, object] = {
         "window": picture.window, "slice": picture.index, "height": height, "width": width, "channels": channels,
-        "image_sha256": hashlib.sha256(pixels.tobytes()).hexdigest(), "perceptual_hash": perceptual_hash(eight_bit),
+        "image_sha256": hashlib.sha256(pixels.data).hexdigest(), "perceptual_hash": perceptual_hash(eight_bit(pixels)),
         "image_array": image_array, "image_index": image_index,
     }  # fmt: skip
     places = [arrays.add("mask", layer.astype(np.uint8) if layer.max() < 256 else layer) for layer in picture.layers]

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from medsam.data.cases import eight_bit
 from medsam.data.catalogue import PAIRS, read_table
 from medsam.data.curate import Settings, load_settings
 from medsam.data.packed import Planes
@@ -104,8 +105,7 @@ class Store:
     def slice_rgb(self, number: int) -> NDArray[np.uint8]:
         """The picture as predictors and training take it: (H, W, 3) uint8."""
         pixels = self.picture(self.place(number))
-        eight_bit = pixels if pixels.dtype == np.uint8 else ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-        return np.ascontiguousarray(np.broadcast_to(eight_bit, (*eight_bit.shape[:2], 3)))
+        return np.ascontiguousarray(np.broadcast_to(eight_bit(pixels), (*pixels.shape[:2], 3)))
 
     def picture(self, place: Place) -> np.ndarray:
         """(H, W, C) pixels."""
@@ -136,6 +136,7 @@ class Info:
     bytes: int
     by: Mapping[str, Mapping[str, int]]
     excluded: Mapping[str, int]
+    excluded_cases: Mapping[str, int]
     near_duplicates: int
     suspect_text: Mapping[str, int]
 
@@ -148,9 +149,10 @@ def info(store: Store) -> Info:
     table = store.catalogue
     by = {name: _counts(table[name]) for name in COUNTED}
     report = json.loads((store.path / "report.json").read_text(encoding="utf-8"))
-    left_out: Counter[str] = Counter()
+    left_out, without_pairs = Counter[str](), Counter[str]()
     for counts in report["datasets"].values():
         left_out.update(counts["excluded_pairs"])
+        without_pairs.update(counts["excluded_cases"])
     columns = ["image_sha256", "dataset", "suspect_text", "modality"]
     images = table.select(columns).group_by(columns).aggregate([]).to_pylist()
     suspect = Counter(row["modality"] for row in images if row["suspect_text"])
@@ -163,6 +165,7 @@ def info(store: Store) -> Info:
         size,
         by,
         dict(sorted(left_out.items())),
+        dict(sorted(without_pairs.items())),
         report["near_duplicates"],
         dict(suspect),
     )
