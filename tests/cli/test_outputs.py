@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -109,3 +113,26 @@ def test_an_output_without_a_suffix_is_a_folder_even_for_one_image(picture, tmp_
 def test_a_volume_for_a_picture_is_refused_before_the_model_is_loaded(series, tmp_path, capsys):
     call = ["segment", str(series), *BOX, "--slice", "2", "--window", "lung", "--model", "none"]
     assert refused([*call, "-o", str(tmp_path / "m.png")], "6 slices", capsys)
+
+
+def test_a_stopped_run_leaves_its_record_and_the_next_one_adds_to_it(picture, tmp_path):
+    folder, out, record = tmp_path / "in", tmp_path / "out", tmp_path / "run.json"
+    folder.mkdir()
+    for number in range(12):
+        shutil.copy(picture, folder / f"{number:02}.png")
+    main = [sys.executable, "-c", "from medsam.cli.app import main; main()"]
+    call = ["segment", str(folder), *BOX, "-o", str(out), "--record", str(record)]
+    process = subprocess.Popen([*main, *call], stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not (out / "02.png").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate()[1]
+    assert process.returncode == 130
+    assert "interrupted" in said
+    done = len(list(out.iterdir()))
+    first = json.loads(record.read_text())
+    assert len(first["runs"]) in (done, done - 1)  # the last mask may have been written when the signal came
+    assert run(call) == 0
+    rows = json.loads(record.read_text())["runs"]
+    assert len(rows) in (12, 11)
+    assert rows[0] == {key: first[key] for key in ("written", "weights", "window")} | first["runs"][0]

@@ -44,6 +44,7 @@ def build_app() -> App:
         help_format="plaintext",
         exit_on_error=False,
         print_error=False,
+        suppress_keyboard_interrupt=False,
         result_action="return_value",
     )
     for verb, (target, summary) in VERBS.items():

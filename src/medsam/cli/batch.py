@@ -87,19 +87,22 @@ def run_batch(options: Options) -> int:
     predictor = _load(options) if open_tasks else None
     runs: list[Run] = []
     failed = 0
-    with _progress(len(open_tasks), several) as advance:
-        for task in open_tasks:
-            assert predictor is not None  # noqa: S101 - loaded whenever a task is open
-            try:
-                runs.append(_segment_one(predictor, task, options, images))
-            except MedsamError as error:
-                if not several:
-                    raise
-                failed += 1
-                print(f"{task.source}: {error}", file=sys.stderr)
-            advance()
-    if options.record is not None and predictor is not None:
-        write_record(options.record, predictor, runs, options.window)
+    try:
+        with _progress(len(open_tasks), several) as advance:
+            for task in open_tasks:
+                assert predictor is not None  # noqa: S101 - loaded whenever a task is open
+                try:
+                    runs.append(_segment_one(predictor, task, options, images))
+                except MedsamError as error:
+                    if not several:
+                        raise
+                    failed += 1
+                    print(f"{task.source}: {error}", file=sys.stderr)
+                advance()
+    finally:  # an interrupted run keeps its masks, and so the record of how they were made
+        if options.record is not None and predictor is not None and runs:
+            kept = [task.output for task in tasks if task not in open_tasks] if several else []
+            write_record(options.record, predictor, runs, options.window, kept=kept)
     _summary(runs, failed, several)
     return 1 if failed else 0
 

@@ -39,8 +39,17 @@ class Run:
     voxels: dict[int, int]
 
 
-def write_record(path: Path, predictor: Predictor, runs: Sequence[Run], window: str | None) -> None:
+def write_record(
+    path: Path, predictor: Predictor, runs: Sequence[Run], window: str | None, *, kept: Sequence[Path] = ()
+) -> None:
     """Write the record as JSON, whole or not at all.
+
+    Args:
+        path: Where to; a record there of an earlier run is replaced.
+        predictor: What made the masks.
+        runs: One for each mask.
+        window: As asked for.
+        kept: Masks of an earlier run that this one left as they are; what its record says of them stays.
 
     Raises:
         OutputError: the disk refused.
@@ -59,10 +68,23 @@ def write_record(path: Path, predictor: Predictor, runs: Sequence[Run], window: 
         "model": json.loads(predictor.manifest.to_json()),
         "weights": predictor.weights,
         "window": window,
-        "runs": [_row(run) for run in runs],
+        "runs": [*_rows_of(path, kept), *(_row(run) for run in runs)],
     }
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _rows_of(path: Path, outputs: Sequence[Path]) -> list[dict[str, object]]:
+    """Rows of an earlier record for these masks, each with the time, the weights and the window of its own run."""
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8")) if outputs else {}
+    except (OSError, ValueError):
+        return []
+    if not isinstance(earlier, dict):
+        return []
+    wanted = {str(output) for output in outputs}
+    whole = {key: earlier[key] for key in ("written", "weights", "window") if key in earlier}
+    return [{**whole, **row} for row in earlier.get("runs", []) if row.get("output") in wanted]
 
 
 def _row(run: Run) -> dict[str, object]:
