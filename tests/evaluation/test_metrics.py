@@ -170,3 +170,19 @@ def test_legacy_reverses_the_axes_and_drops_low_dice(oracle):
     thin[0, 2] = True
     assert normalized_surface_distance(thin, np.roll(thin, 1, 1)) == 1
     assert normalized_surface_distance(thin, np.roll(thin, 1, 1), legacy=True) == 0
+
+
+def test_a_slice_equals_a_volume_of_one_slice_and_a_mask_without_a_place():
+    square = np.zeros((4, 6), dtype=np.uint8)
+    square[1:3, 1:5] = 1
+    placed = Mask(square[None], Grid((1, 4, 6), spacing_mm=(5, 0.5, 0.5)))
+    loose = Mask(square[None], Grid((1, 4, 6)))
+    for one, other in ((square, square[None]), (placed, square), (placed, loose), (loose, placed)):
+        assert dice(one, other) == 1
+        assert normalized_surface_distance(one, other) == 1
+
+
+def test_surfaces_of_lines_and_four_axes_are_refused():
+    for shape in ((4,), (2, 2, 2, 2)):
+        with pytest.raises(GeometryError, match="shape"):
+            normalized_surface_distance(np.ones(shape), np.ones(shape))

@@ -168,3 +168,18 @@ def test_damaged_bytes_end_in_our_errors_only(tmp_path: Path, suffix: str) -> No
         for read in (medsam.read_mask, medsam.read_image) if suffix != ".json" else (medsam.read_mask,):
             with contextlib.suppress(medsam.MedsamError):
                 read(tmp_path / f"a{suffix}")
+
+
+def test_labels_are_chosen_by_name_or_number_one_or_several(tmp_path: Path) -> None:
+    medsam.write_mask(medsam.Mask(MASK.labels, MASK.grid, {1: "liver"}), tmp_path / "m.seg.nrrd")
+    for only, ids in (("liver", (1,)), (2, (2,)), ([1, 2], (1, 2)), (["liver", "2"], (1, 2))):
+        assert medsam.read_mask(tmp_path / "m.seg.nrrd", only=only).ids == ids
+
+
+def test_an_empty_path_and_an_image_as_a_path_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputFileError, match="empty path"):
+        medsam.read_image("")
+    image = medsam.Image([[[0, 1], [2, 3]]], medsam.Grid((1, 2, 2)))  # type: ignore[arg-type]
+    with pytest.raises(OutputError, match="reference is Image"):
+        medsam.write_mask(MASK, tmp_path / "m.dcm", reference=image)  # type: ignore[arg-type]
+    assert medsam.Mask([[[0, 1], [2, 3]]], image.grid).ids == (1, 2, 3)  # type: ignore[arg-type]

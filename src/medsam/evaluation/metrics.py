@@ -81,7 +81,7 @@ def normalized_surface_distance(
     if legacy and dice(pair.first, pair.second) <= LEGACY_DICE_FLOOR:
         return 0.0
     spacing = pair.spacing[::-1] if legacy and pair.first.ndim == 3 else pair.spacing
-    first, second = surface_of(pair.first, spacing), surface_of(pair.second, spacing)
+    first, second = _surfaces(pair, spacing)
     if not len(first.sizes_N) or not len(second.sizes_N):
         return 1.0 if len(first.sizes_N) == len(second.sizes_N) else 0.0
     near_first = first.sizes_N[_distances(first, second, spacing, tolerance_mm) <= tolerance_mm].sum()
@@ -107,10 +107,18 @@ def hausdorff95(
         GeometryError: shapes or grids differ, or a spacing that is no distance.
     """
     pair = _paired(a, b, label, spacing_mm)
-    first, second = surface_of(pair.first, pair.spacing), surface_of(pair.second, pair.spacing)
+    first, second = _surfaces(pair, pair.spacing)
     if not len(first.sizes_N) or not len(second.sizes_N):
         return 0.0 if len(first.sizes_N) == len(second.sizes_N) else float("inf")
     return max(_percentile(first, second, pair.spacing), _percentile(second, first, pair.spacing))
+
+
+def _surfaces(pair: _Pair, spacing: tuple[float, ...]) -> tuple[Surface, Surface]:
+    if pair.first.ndim not in (2, 3):
+        raise GeometryError(
+            f"masks of shape {pair.first.shape}", expected="(H, W) or (D, H, W)", fix="compare one image at a time"
+        )
+    return surface_of(pair.first, spacing), surface_of(pair.second, spacing)
 
 
 def _percentile(surface: Surface, other: Surface, spacing: tuple[float, ...], share: float = 0.95) -> float:
@@ -135,13 +143,15 @@ def _distances(surface: Surface, other: Surface, spacing: tuple[float, ...], lim
 
 def _paired(a: MaskLike, b: MaskLike, label: int | None, spacing_mm: Sequence[float] | None) -> _Pair:
     arrays = [m.labels if isinstance(m, Mask) else np.asarray(m) for m in (a, b)]
+    if {array.ndim for array in arrays} == {2, 3}:
+        arrays = [array[0] if array.ndim == 3 and len(array) == 1 else array for array in arrays]
     if arrays[0].shape != arrays[1].shape:
         raise GeometryError(
             f"masks of shape {arrays[0].shape} and {arrays[1].shape}",
             expected="the same shape",
             fix="bring both masks onto one grid",
         )
-    if isinstance(a, Mask) and isinstance(b, Mask) and not a.grid.same_as(b.grid):
+    if isinstance(a, Mask) and isinstance(b, Mask) and _apart(a, b):
         distance = a.grid.max_distance_mm(b.grid)
         raise GeometryError(
             f"two masks whose grids lie up to {distance:.3g} mm apart",
@@ -154,6 +164,12 @@ def _paired(a: MaskLike, b: MaskLike, label: int | None, spacing_mm: Sequence[fl
     if first.ndim == 3 and first.shape[0] == 1:
         first, second = first[0], second[0]
     return _Pair(first, second, _checked_spacing(spacing, first.ndim))
+
+
+def _apart(a: Mask, b: Mask) -> bool:
+    """Whether both masks have a place in the patient, and not the same one."""
+    placed = a.grid.spacing_mm is not None and b.grid.spacing_mm is not None
+    return placed and not a.grid.same_as(b.grid)
 
 
 def _checked_spacing(spacing: Sequence[float] | None, axes: int) -> tuple[float, ...]:

@@ -160,6 +160,7 @@ class Image:
     normalized: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "values", np.asanyarray(self.values))  # a memory map stays one
         shape = self.values.shape
         if shape[:3] != self.grid.shape or shape[3:] not in ((), (3,)):
             raise GeometryError(
@@ -225,7 +226,8 @@ class Mask:
     colors: Mapping[int, tuple[int, int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        labels = self.labels.astype(np.uint8) if self.labels.dtype == bool else self.labels
+        labels = np.asarray(self.labels)
+        labels = labels.astype(np.uint8) if labels.dtype == bool else labels
         if labels.dtype.kind not in "ui":
             raise GeometryError(
                 f"labels have dtype {labels.dtype}", expected="integers", fix="round and cast them first"

@@ -137,7 +137,7 @@ def read_mask(
     path: str | Path,
     *,
     reference: Image | Grid | str | Path | None = None,
-    only: Sequence[str] | None = None,
+    only: Sequence[str | int] | str | int | None = None,
     overlap: Overlap = "refuse",
 ) -> Mask:
     """Read a label map with its geometry.
@@ -156,9 +156,10 @@ def read_mask(
     row = _row_for(source, "read_mask")
     grid = _grid(reference)
     module = _load(row)
+    wanted = None if only is None else [str(only)] if isinstance(only, (str, int)) else [str(item) for item in only]
     if hasattr(module, "read_segments"):
-        return _on_grid(module.read_segments(source, grid, only=only, overlap=overlap), grid)
-    return _on_grid(kept(module.read_mask(source, grid), only, source), grid)
+        return _on_grid(module.read_segments(source, grid, only=wanted, overlap=overlap), grid)
+    return _on_grid(kept(module.read_mask(source, grid), wanted, source), grid)
 
 
 def write_mask(mask: Mask, path: str | Path, *, reference: str | Path | None = None, format: str | None = None) -> None:
@@ -175,6 +176,12 @@ def write_mask(mask: Mask, path: str | Path, *, reference: str | Path | None = N
     """
     target = Path(path)
     name, _, kind = (format or "").partition(":")
+    if not isinstance(reference, (str, Path, type(None))):
+        raise OutputError(
+            f"the reference is {type(reference).__name__}",
+            expected="the path of the image or DICOM folder",
+            fix="pass the path that was read",
+        )
     row = _row_for(target, "write_mask", name or None)
     _load(row).write_mask(
         mask, target, WriteOptions(reference=Path(reference) if reference else None, kind=kind or None)
@@ -240,9 +247,11 @@ def format_of(path: str | Path) -> Format:
 
 def _existing(path: str | Path) -> Path:
     source = Path(path)
-    if not source.exists():
+    if path == "" or not source.exists():  # an empty text is no way to say "this folder"
         raise InputFileError(
-            f"{source} does not exist", expected="an existing file or DICOM folder", fix="check the path"
+            f"{path or 'an empty path'} does not exist",
+            expected="an existing file or DICOM folder",
+            fix="check the path",
         )
     if source.is_file() and source.stat().st_size == 0:
         raise InputFileError(f"{source} is empty (0 bytes)", expected="an image file", fix="copy or export it again")
