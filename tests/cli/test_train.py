@@ -36,13 +36,13 @@ def rings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     y, x = np.ogrid[:90, :120]
     rng = np.random.default_rng(0)
     rows = ["image,mask,group,mask_kind,split"]
-    for i in range(4):
+    for i in range(3):
         cy, cx = rng.integers(35, 55), rng.integers(35, 85)
         distance = np.hypot(y - cy, x - cx)
         pixels = np.where((distance <= 28) & (distance > 15), 200, 50) + rng.integers(-10, 11, distance.shape)
         Picture.fromarray(pixels.astype(np.uint8)).save(root / f"images/{i}.png")
         Picture.fromarray((distance <= 28).astype(np.uint8)).save(root / f"masks/{i}.png")
-        rows.append(f"images/{i}.png,masks/{i}.png,{i},labels,{'tune' if i == 3 else 'train'}")
+        rows.append(f"images/{i}.png,masks/{i}.png,{i},labels,{'tune' if i == 2 else 'train'}")
     (root / "index.csv").write_text("\n".join(rows) + "\n")
     return root
 
@@ -50,7 +50,7 @@ def rings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def recipe(path: Path, data: Path, more: str = "") -> Path:
     path.write_text(
         f'name = "rings"\ndata = ["{data}"]\nbase = "lite-medsam"\nlike = ""\nencoder = "frozen"\n'
-        "cache_embeddings = true\nepochs = 4\nglobal_batch = 3\nmicro_batch = 2\nlearning_rate = 1e-3\nworkers = 0\n"
+        "cache_embeddings = true\nepochs = 4\nglobal_batch = 2\nmicro_batch = 2\nlearning_rate = 1e-3\nworkers = 0\n"
         f"quality_weight = 0.5\nvalidate_every = 4\n{more}"
     )
     return path
@@ -68,7 +68,7 @@ def test_a_recipe_makes_a_better_model_that_loads_at_once(
     assert predictor.manifest.quality_trained
     assert predictor.manifest.frame_size == 256
     card = (run / "README.md").read_text()
-    assert "| us_rings | ultrasound | not stated | 3 |" in card
+    assert "| us_rings | ultrasound | not stated | 2 |" in card
     assert "| ultrasound | 0." in card
 
     call(runs, tmp_path, "--figure", tmp_path / "curves.png")
@@ -84,14 +84,14 @@ def test_finetune_says_before_and_after_on_cases_kept_aside(
     rings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "mine"
-    arguments = (rings / "images", rings / "masks", "-o", run, "--epochs", 2, "--batch", 3, "--learning-rate", 1e-3)
+    arguments = (rings / "images", rings / "masks", "-o", run, "--epochs", 2, "--batch", 2, "--learning-rate", 1e-3)
     assert call(finetune, *arguments, "--device", "cpu") == 0
     said = capsys.readouterr().out
     assert "one batch can be learnt" in said
     assert "median dice" in said
     assert "+0." in said
     predictor = medsam.load_predictor(run / "model.safetensors", device="cpu")
-    image = medsam.read_image(rings / "images/3.png")
+    image = medsam.read_image(rings / "images/2.png")
     masks, _ = predictor.decode(predictor.embed(image.slice_rgb(0)), boxes=[(10, 10, 100, 80)])
     assert masks.shape == (1, 90, 120)
     with pytest.raises(OutputError, match="has files in it"):
@@ -121,9 +121,9 @@ def test_bad_recipes_are_refused_before_the_first_step(rings: Path, tmp_path: Pa
 
 def test_cases_are_paired_by_name_and_split_for_good(rings: Path, tmp_path: Path) -> None:
     cases = paired(rings / "images", rings / "masks")
-    assert [case.name for case in cases] == ["0", "1", "2", "3"]
+    assert [case.name for case in cases] == ["0", "1", "2"]
     learn, kept = split(cases, 0.2, seed=0)
-    assert (len(learn), len(kept)) == (3, 1)
+    assert (len(learn), len(kept)) == (2, 1)
     assert split(cases[::-1], 0.2, seed=0)[1] == kept
     (tmp_path / "masks").mkdir()
     with pytest.raises(DataError, match="has no mask"):

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -15,8 +16,9 @@ import torch
 sys.path.append(str(Path(__file__).parent))
 from tiny import CONFIG, MANIFEST, source, tiny_model
 
-from medsam.errors import DataError
+from medsam.errors import DataError, IntensityError
 from medsam.imaging.frame import Frame
+from medsam.imaging.intensity import normalize
 from medsam.inference.predictor import Predictor
 from medsam.inference.runtime import TorchRuntime
 from medsam.io.formats import read_image
@@ -131,6 +133,23 @@ def test_own_cases_are_kept_slice_by_slice(discs: Path) -> None:
     for i in range(4):
         assert np.array_equal(cases.read(i).pixels_HW3, pictures.read(i).pixels_HW3)
         assert all(np.array_equal(a, b) for a, b in zip(cases.read(i).masks, pictures.read(i).masks, strict=True))
+
+
+def test_a_volume_gives_its_slices_with_targets_normalized_as_in_serving(discs: Path, tmp_path: Path) -> None:
+    labels = np.zeros((5, 40, 50), np.uint8)
+    labels[1:3, 5:25, 10:30] = 1
+    values = np.where(labels > 0, 100, -50).astype(np.int16)
+    for name, array in (("scan", values), ("mask", labels)):
+        nibabel.save(nibabel.Nifti1Image(array.T, np.diag([0.8, 0.8, 2.5, 1.0])), tmp_path / f"{name}.nii.gz")
+    pair = Pair("scan", tmp_path / "scan.nii.gz", tmp_path / "mask.nii.gz")
+    targets_of = source(discs, "train").targets_of
+    cases = CaseSource([pair], targets_of, modality="CT", window="soft-tissue")
+    assert [cases.unit(i).name for i in range(len(cases))] == ["scan[1]", "scan[2]"]
+    image = normalize(read_image(pair.image, modality="CT"), "soft-tissue")
+    assert np.array_equal(cases.read(1).pixels_HW3, image.slice_rgb(2))
+    assert np.array_equal(cases.read(1).masks[0], labels[2] > 0)
+    with pytest.raises(IntensityError, match="window"):
+        CaseSource([pair], targets_of, modality="CT", window=None)
 
 
 def test_no_target_at_all_is_refused(discs: Path) -> None:

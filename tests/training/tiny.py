@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -108,10 +109,10 @@ def in_child(task: Callable[[], object]) -> int:
 def killed_run(discs: Path, run: Path, kills: int, seed: int) -> None:
     """Train with a kill -9 now and then, every third one in the middle of a save, until the run is done."""
     rng = np.random.default_rng(seed)
-    config = replace(CONFIG, epochs=12, save_every=1)
+    config = replace(CONFIG, epochs=9, save_every=1)
     for kill in range(kills):
         child = in_child(lambda: train(discs, run, config, resume=True))
-        in_save, wanted, deadline = kill % 3 == 2, lines(run) + rng.integers(2, 5), time.monotonic() + 60
+        in_save, wanted, deadline = kill % 3 == 2, lines(run) + rng.integers(1, 4), time.monotonic() + 60
         while time.monotonic() < deadline and lines(run) < wanted:
             time.sleep(0.002)
         while in_save and time.monotonic() < deadline and not list((run / "checkpoints").glob(".*/*")):
@@ -140,10 +141,22 @@ def together(discs: Path, run: Path, world: int, port: int, *, resume: bool, epo
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * world
 
 
+def go_on(discs: Path, one: Path, cut: Path, port: int, *, epochs: int) -> None:
+    """What one process saved before its last checkpoint goes on with two."""
+    shutil.copytree(one, cut)
+    (cut / "model.safetensors").unlink()
+    (sorted((cut / "checkpoints").iterdir())[-1] / "state.json").unlink()
+    together(discs, cut, 2, port, resume=True, epochs=epochs)
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    what, discs_, run_, *rest = sys.argv[1:]
+    what, folder, port_or_kills, seed_ = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    discs_ = Path(sys.argv[5])
     if what == "killed":
-        killed_run(Path(discs_), Path(run_), int(rest[0]), int(rest[1]))
+        killed_run(discs_, folder / "killed", port_or_kills, seed_)
+        killed_run(discs_, folder / "whole", 0, seed_)
     else:
-        together(Path(discs_), Path(run_), int(rest[0]), int(rest[1]), resume="resume" in rest, epochs=int(rest[2]))
+        together(discs_, folder / "one", 1, port_or_kills, resume=False, epochs=3)
+        together(discs_, folder / "two", 2, port_or_kills + 1, resume=False, epochs=3)
+        go_on(discs_, folder / "one", folder / "cut", port_or_kills + 2, epochs=3)

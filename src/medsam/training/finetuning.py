@@ -30,7 +30,7 @@ from medsam.training.sources import Case, Source
 from medsam.training.validation import Measure, Score, measure
 
 SANITY_STEPS = 10
-SANITY_IMAGES = 4
+SANITY_IMAGES = 2
 COMPARISON = "comparison.json"
 
 
