@@ -68,7 +68,7 @@ def test_int8_needs_slices_to_calibrate_on(lite, tmp_path, monkeypatch):
     weights = cached("lite-medsam")
     monkeypatch.setenv("MEDSAM_CACHE", str(tmp_path))  # where nothing was calibrated yet
     with pytest.raises(ModelUnavailableError, match="calibration"):
-        load_predictor(weights, precision="int8")
+        load_predictor(weights, precision="int8", runtime="openvino")
 
 
 def test_a_device_that_is_not_there_is_refused_in_words():
