@@ -136,3 +136,22 @@ def test_a_stopped_run_leaves_its_record_and_the_next_one_adds_to_it(picture, tm
     rows = json.loads(record.read_text())["runs"]
     assert len(rows) in (12, 11)
     assert rows[0] == {key: first[key] for key in ("written", "weights", "window")} | first["runs"][0]
+
+
+def test_of_two_series_on_one_grid_the_one_named_is_referenced(series, tmp_path):
+    import pydicom
+
+    second = "1.2.826.0.1.3680043.8.498.2"
+    write_series(series / "late", Phantom(rows=16, columns=16, series=second))
+    grid = read_image(series, series=second).grid
+    labels = np.zeros(grid.shape, dtype=np.uint8)
+    labels[2, 3:8, 3:8] = 1
+    write_mask(Mask(labels, grid), tmp_path / "m.nii.gz")
+    call = ["convert", str(tmp_path / "m.nii.gz"), "--reference", str(series)]
+    assert run([*call, str(tmp_path / "none.dcm")]) == 1
+    for name in ("dicom-seg", "rtstruct"):
+        out = tmp_path / f"{name}.dcm"
+        assert run([*call, str(out), "--series", second, "--format", name]) == 0
+        written = str(pydicom.dcmread(out))
+        assert second in written
+        assert f"{Phantom().series}]" not in written

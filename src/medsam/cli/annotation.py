@@ -77,7 +77,9 @@ def run_request(request: Request, load: Callable[[], Predictor]) -> None:
             predictor, image, drawn, interpolation=how.method, margin_px=how.margin_px, max_gap=how.max_gap, plane=axis,
             cache=cache, progress=_bar(),
         )  # fmt: skip
-        write_mask(result.mask, request.output, reference=request.reference or source, format=request.format)
+        reference = request.reference or source
+        series = request.series if request.reference is None else None  # it names a series of the scan
+        write_mask(result.mask, request.output, reference=reference, format=request.format, series=series)
         if source != Path(request.scan):
             _store(request.scan, request.output)
     if request.overlay is not None:

@@ -333,7 +333,8 @@ def _segment_one(predictor: Predictor, task: Task, options: Options, images: dic
         write_picture(task.overlay, image, result.mask, task.prompts)
     mask = _on_the_files_grid(result.mask, task.source, options)
     reference = options.reference or task.source
-    write_mask(mask, task.output, reference=reference, format=_format(task, options))
+    series = options.series if options.reference is None else None  # it names a series of the input
+    write_mask(mask, task.output, reference=reference, format=_format(task, options), series=series)
     seconds = {**result.seconds, "total": time.perf_counter() - start}
     return Run(task.source, task.output, task.prompts, result.scores, seconds, _voxels(mask))
 

@@ -64,7 +64,7 @@ def convert(
     if reference is not None:
         grid = read_image(reference, series=series, geometry=geometry).grid
     mask = read_mask(source, reference=grid, only=only or None, overlap=overlap)
-    write_mask(mask, destination, reference=reference, format=format)
+    write_mask(mask, destination, reference=reference, format=format, series=series)
     print(_line(destination, mask))
 
 

@@ -57,7 +57,7 @@ def write_mask(mask: Mask, path: Path, options: WriteOptions) -> None:
             expected=f"1 to {MAX_LABELS}",
             fix="write an empty mask as .nii.gz or .seg.nrrd",
         )
-    source = match_source(mask, options.reference, "DICOM SEG")
+    source = match_source(mask, options.reference, "DICOM SEG", series=options.series)
     if not source.placed and len(source.frames) > 1:
         raise OutputError(
             f"the source has {len(source.frames)} frames without a place in the patient",

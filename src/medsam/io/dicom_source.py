@@ -54,7 +54,7 @@ class Source:
         )
 
 
-def match_source(mask: Mask, reference: Path | None, kind: str) -> Source:
+def match_source(mask: Mask, reference: Path | None, kind: str, *, series: str | None = None) -> Source:
     """Find the series among a reference's that a mask was drawn on.
 
     Args:
@@ -62,6 +62,7 @@ def match_source(mask: Mask, reference: Path | None, kind: str) -> Source:
             geometry="resample" makes of a gapped or tilted series.
         reference: A DICOM file, folder or zip.
         kind: What is being written, for messages.
+        series: SeriesInstanceUID of the one that was segmented, where several have its grid.
 
     Raises:
         OutputError: no reference.
@@ -75,6 +76,7 @@ def match_source(mask: Mask, reference: Path | None, kind: str) -> Source:
     with quiet():
         groups = group_planes(read_contents(reference).instances)
     images = [group for group in groups if group.summary.modality not in NOT_IMAGES] or groups
+    images = [group for group in images if series in (None, group.summary.uid)]
     found, reasons = [], []
     for group in images:
         try:
@@ -91,7 +93,7 @@ def match_source(mask: Mask, reference: Path | None, kind: str) -> Source:
         raise InputFileError(
             f"{len(found)} series of {reference.name} have the grid of the mask",
             expected="one",
-            fix="pass a folder that holds only the series that was segmented",
+            fix="name the one that was segmented with series=, or --series on the command line",
         )
     return found[0][1]
 

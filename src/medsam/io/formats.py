@@ -49,10 +49,12 @@ class WriteOptions:
     Args:
         reference: The image file or DICOM series the mask belongs to; DICOM SEG and RTSTRUCT need it.
         kind: Variant of the format, such as "BINARY", "LABELMAP" or "FRACTIONAL" for DICOM SEG.
+        series: SeriesInstanceUID in the reference, where several series have the grid of the mask.
     """
 
     reference: Path | None = None
     kind: str | None = None
+    series: str | None = None
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,14 @@ def read_mask(
     return _on_grid(kept(module.read_mask(source, grid), wanted, source), grid)
 
 
-def write_mask(mask: Mask, path: str | Path, *, reference: str | Path | None = None, format: str | None = None) -> None:
+def write_mask(
+    mask: Mask,
+    path: str | Path,
+    *,
+    reference: str | Path | None = None,
+    format: str | None = None,
+    series: str | None = None,
+) -> None:
     """Write a label map, whole or not at all.
 
     Args:
@@ -170,6 +179,7 @@ def write_mask(mask: Mask, path: str | Path, *, reference: str | Path | None = N
         path: Where to; the suffix chooses the format.
         reference: The image file or DICOM folder the mask belongs to; DICOM SEG and RTSTRUCT need it.
         format: Name of the format where the suffix does not tell, as "rtstruct" or "dicom-seg:LABELMAP" for .dcm.
+        series: SeriesInstanceUID that was segmented, where several series of the reference have this grid.
 
     Raises:
         OutputError: unknown suffix, labels the format cannot hold, no reference, or the disk refused.
@@ -183,9 +193,7 @@ def write_mask(mask: Mask, path: str | Path, *, reference: str | Path | None = N
             fix="pass the path that was read",
         )
     row = _row_for(target, "write_mask", name or None)
-    _load(row).write_mask(
-        mask, target, WriteOptions(reference=Path(reference) if reference else None, kind=kind or None)
-    )
+    _load(row).write_mask(mask, target, WriteOptions(Path(reference) if reference else None, kind or None, series))
 
 
 def write_image(image: Image, path: str | Path) -> None:

@@ -56,7 +56,7 @@ def write_mask(mask: Mask, path: Path, options: WriteOptions) -> None:
     if not ids:
         raise OutputError("the mask is empty", expected="foreground to draw contours around", fix="write it as .nii.gz")
     with quiet():
-        source = match_source(mask, options.reference, "RTSTRUCT")
+        source = match_source(mask, options.reference, "RTSTRUCT", series=options.series)
         frame = source.planes[0].instance.header.get("FrameOfReferenceUID")
         if not source.placed or not frame:
             raise OutputError(
