@@ -57,6 +57,9 @@ def test_marker_volume_is_read_as_markers(bright, scan):
     result = annotate(bright, scan, Mask(strokes, scan.grid))
     expected = (scan.values > 127) & (np.arange(9) >= 2)[:, None, None] & (np.arange(9) <= 6)[:, None, None]
     assert np.array_equal(result.mask.labels > 0, expected)
+    assert np.array_equal(annotate(bright, scan, strokes).mask.labels, result.mask.labels)  # its array alone will do
+    with pytest.raises(PromptError, match="markers are str"):
+        annotate(bright, scan, "markers.nii.gz")
     with pytest.raises(GeometryError):
         annotate(bright, scan, Mask(strokes, Grid(strokes.shape, affine=AFFINE + np.eye(4, k=3))))
 

@@ -15,7 +15,7 @@ from medsam.annotation.interpolation import RELEASED_MARGIN_PX, Boxes, Interpola
 from medsam.annotation.markers import Box, Marker, markers_from_mask
 from medsam.errors import PromptError
 from medsam.imaging.boxes import box_from_mask
-from medsam.imaging.image import Image, Mask
+from medsam.imaging.image import Image, Mask, moved_axis
 from medsam.inference.cache import EmbeddingCache
 from medsam.inference.embedding import Embedding
 from medsam.inference.painting import Canvas, ObjectPrompt, Progress, decoded, embedded
@@ -45,7 +45,7 @@ MARGIN_PX = 5.0
 
 
 def annotate(
-    predictor: Predictor, image: Image, markers: Mask | Sequence[Marker], *, interpolation: Method = "linear",
+    predictor: Predictor, image: Image, markers: Mask | np.ndarray | Sequence[Marker], *, interpolation: Method = "linear",
     margin_px: float | None = None, max_gap: int | None = None, plane: str | int = 0,
     cache: EmbeddingCache | None = None, progress: Progress | None = None,
 ) -> AnnotationResult:  # fmt: skip
@@ -54,7 +54,7 @@ def annotate(
     Args:
         predictor: A loaded model.
         image: Normalized (uint8).
-        markers: A label volume on the image's grid, or markers in slices of the plane.
+        markers: A label volume on the image's grid (a Mask, or its array), or markers in slices of the plane.
         interpolation: "linear", or "legacy" for the released distance maps.
         margin_px: Added to every side of a box; 5 (MARGIN_PX) without it, twice for legacy; 0 is the bare rectangle.
         max_gap: Marked slices further apart than this are not bridged.
@@ -69,7 +69,7 @@ def annotate(
     sliced = image.moved_axis(axis)
     sliced.slice_rgb(0)  # raises where the values are not uint8 yet
     start = time.perf_counter()
-    drawn = markers_from_mask(markers.moved_axis(axis), sliced.grid) if isinstance(markers, Mask) else list(markers)
+    drawn = _drawn(markers, image, axis)
     margin_px = MARGIN_PX if margin_px is None and interpolation == "linear" else margin_px
     boxes = boxes_from_markers(drawn, sliced.grid, Interpolation(interpolation, margin_px, max_gap))
     seconds = {"boxes": time.perf_counter() - start, "encode": 0.0, "decode": 0.0}
@@ -85,6 +85,20 @@ def annotate(
     scores = {label: {k: canvas.scores[k, label] for k in sorted(boxes[label])} for label in boxes}
     ordered = {label: {k: boxes[label][k] for k in sorted(boxes[label])} for label in boxes}
     return AnnotationResult(Mask(labels, image.grid, names), ordered, scores, seconds)
+
+
+def _drawn(markers: Mask | np.ndarray | Sequence[Marker], image: Image, axis: int) -> list[Marker]:
+    if isinstance(markers, np.ndarray):
+        markers = Mask(markers, image.grid)
+    if isinstance(markers, Mask):
+        return markers_from_mask(markers.moved_axis(axis), moved_axis(image.grid, axis))
+    if not isinstance(markers, Sequence) or not all(isinstance(marker, Marker) for marker in markers):
+        raise PromptError(
+            f"markers are {type(markers).__name__}",
+            expected="a Mask of painted lines, or a list of Marker",
+            fix="pass medsam.read_mask(path)",
+        )
+    return list(markers)
 
 
 def slice_axis(image: Image, plane: str | int) -> int:
