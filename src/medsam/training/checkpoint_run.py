@@ -42,6 +42,7 @@ class Progress:
         skipped_in_row: The last of them without a good one since.
         best_score: Highest measured on the tuning split; None before the first.
         best_step: When.
+        measured_step: When the tuning split was measured last.
         seconds: Spent in all sittings.
     """
 
@@ -50,6 +51,7 @@ class Progress:
     skipped_in_row: int = 0
     best_score: float | None = None
     best_step: int | None = None
+    measured_step: int | None = None
     seconds: float = 0.0
 
 

@@ -191,25 +191,23 @@ def _loop(run: _Run, train: Source, progress: Progress) -> Outcome:
     draws = Draws(train, run.learner.manifest, config)
     steps = range(progress.step, run.total)
     batches = micro_batches(draws, steps, rank=processes.rank, world=processes.world)
-    every = run.steps_between_measurements
     began = time.monotonic() - progress.seconds
+    stop = False
     with (
         Monitor(run.folder, total=run.total, step=progress.step, speaks=processes.first) as monitor,
         _terminated() as asked,
     ):
-        if progress.step == 0 and run.tune is not None:
-            _validate(run, monitor, progress)
-        for step in steps:
-            progress, stop = _step(run, monitor, batches, progress, asked=asked.is_set())
+        while True:
+            if run.tune is not None and not stop:
+                progress, stop = _measured(run, run.tune, monitor, progress, asked)
             progress = replace(progress, seconds=time.monotonic() - began)
-            last = step + 1 == run.total
-            if run.tune is not None and (last or (step + 1) % every == 0):
-                progress = _validate(run, monitor, progress)
-            if processes.first and (last or stop or (step + 1) % config.save_every == 0):
+            last = progress.step == run.total
+            due = last or stop or progress.step % config.save_every == 0
+            if processes.first and progress.step and due:
                 checkpoint_run.save(run.folder, run.learner, progress)
-            if stop and not last:
-                return Outcome(progress, run.total, finished=False)
-    return Outcome(progress, run.total, finished=True)
+            if stop or last:
+                return Outcome(progress, run.total, finished=not stop)
+            progress, stop = _step(run, monitor, batches, progress, asked=asked.is_set())
 
 
 def _step(
@@ -300,34 +298,48 @@ def _count_bad(run: _Run, losses: Tensor, names: list[str], progress: Progress) 
     )
 
 
-def _validate(run: _Run, monitor: Monitor, progress: Progress) -> Progress:
-    """Measure on the tuning split; keeps the weights where they are the best so far."""
-    learner, processes = run.learner, run.processes
+def _measured(
+    run: _Run, tune: Source, monitor: Monitor, progress: Progress, asked: threading.Event
+) -> tuple[Progress, bool]:
+    """Measure on the tuning split where it is time to; gives the new progress and whether to stop.
+
+    Asked to stop, it leaves the measurement, which is then made when the run goes on.
+    """
+    step, learner, processes = progress.step, run.learner, run.processes
+    due = step in (0, run.total) or step % run.steps_between_measurements == 0
+    if not due or progress.measured_step == step:
+        return progress, False
     average = learner.average
     with average.applied(learner.model) if average is not None else nullcontext():
-        scores: list[Score] = []
-        for one in measure(
-            run.predictor, _required(run.tune), run.config, run.measures, cache=run.cache, rank=processes.rank,
-            world=processes.world,
-        ):  # fmt: skip
-            scores += one
-        scores = [score for part in processes.gathered(scores) for score in part]
-        line: dict[str, object] = {"step": progress.step}
-        for name in run.measures:
-            of = medians(scores, name)
-            line |= {f"tune_{name}": sum(of.values()) / len(of), f"tune_{name}_by_modality": of}
-        monitor.write(line)
-        score = float(str(line["tune_dice"]))
+        found: list[Score] = []
+        for scores in measure(
+            run.predictor, tune, run.config, run.measures, cache=run.cache, rank=processes.rank, world=processes.world
+        ):
+            found += scores
+            if asked.is_set():
+                break
+        parts = processes.gathered((found, asked.is_set()))
+        if any(stop for _, stop in parts):
+            return progress, True
+        score = _noted(run, monitor, step, [one for scores, _ in parts for one in scores])
+        progress = replace(progress, measured_step=step)
         if progress.best_score is not None and score <= progress.best_score:
-            return progress
-        if processes.first and progress.step:
+            return progress, False
+        if processes.first and step:
             save_checkpoint(plain(learner.model), learner.manifest, run.folder / BEST)
-    return replace(progress, best_score=score, best_step=progress.step)
+    return replace(progress, best_score=score, best_step=step), False
 
 
-def _required(source: Source | None) -> Source:
-    assert source is not None  # noqa: S101 - only called with a tuning split
-    return source
+def _noted(run: _Run, monitor: Monitor, step: int, scores: list[Score]) -> float:
+    """Write a measurement into the metrics; gives the mean over modalities of the median Dice."""
+    line: dict[str, object] = {"step": step}
+    means = {}
+    for name in run.measures:
+        of = medians(scores, name)
+        means[name] = sum(of.values()) / len(of)
+        line |= {f"tune_{name}": means[name], f"tune_{name}_by_modality": of}
+    monitor.write(line)
+    return means["dice"]
 
 
 def _finish(run: _Run, train: Source, outcome: Outcome) -> None:
