@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import tarfile
@@ -58,7 +59,7 @@ def test_a_medsam_npy_tree_comes_back_in(store, tmp_path):
 def test_cvpr_npz_holds_image_labels_and_boxes_and_comes_back_in(store, tmp_path):
     assert export(store, tmp_path / "out", "cvpr-npz") == 4
     total = 0
-    for file in (tmp_path / "out").iterdir():
+    for file in (tmp_path / "out").glob("*.npz"):
         content = np.load(file)
         assert content["imgs"].shape == (64, 80, 3)
         assert content["boxes"].shape == (1, 4)
@@ -68,6 +69,22 @@ def test_cvpr_npz_holds_image_labels_and_boxes_and_comes_back_in(store, tmp_path
         assert read_mask(file).grid.shape == (1, 64, 80)
         total += int((content["gts"] > 0).sum())
     assert total == sum(store.catalogue["area_px"].to_pylist())
+    report = import_tree(tmp_path / "out", tmp_path / "again", name="old", modality="dermoscopy", licence="CC0")
+    again = Store(tmp_path / "again")
+    assert report.counts["old"].summary.pairs_kept == 4  # 317 pixels on one slice are no tiny volume
+    assert sorted(again.catalogue["area_px"].to_pylist()) == sorted(store.catalogue["area_px"].to_pylist())
+    assert len(again.catalogue["group"].unique()) == 3  # both images of one picture stay in one group
+
+
+def test_the_index_says_what_each_exported_image_is(store, tmp_path):
+    export(store, tmp_path / "out", "cvpr-npz")
+    with (tmp_path / "out" / "index.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sorted(row["sample_id"] for row in rows) == sorted(store.catalogue["sample_id"].to_pylist())
+    for row in rows:
+        labels = np.load(tmp_path / "out" / f"{row['name']}.npz")["gts"]
+        assert int(row["mask_value"]) in labels
+        assert row["licence"] == "CC BY 4.0"
 
 
 def test_a_tree_of_case_npz_comes_in(making, tmp_path):

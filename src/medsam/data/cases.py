@@ -173,7 +173,8 @@ def collect(card: Card, targets: tuple[Target, ...], image: Image, mask: Mask, f
         if not target.ids and card.ignore_ids:
             area &= ~np.isin(labels, card.ignore_ids)
         by_id = card.masks.kind == "instance"
-        objects = find_objects(area, labels if by_id else None, whole=target.whole, three_d=card.dimension == 3)
+        three_d = card.dimension == 3 and image.grid.shape[0] > 1  # a single slice is no tiny volume
+        objects = find_objects(area, labels if by_id else None, whole=target.whole, three_d=three_d)
         if objects is None:
             continue
         objects = replace(objects, corner=_added(objects.corner, crop))

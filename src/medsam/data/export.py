@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import tarfile
@@ -14,19 +15,24 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
+from medsam.data.catalogue import opaque
 from medsam.data.store import Place, Store
 from medsam.errors import DataError, OutputError
 from medsam.imaging.frame import Frame
 from medsam.io.atomic import replacing
 
 Layout = Literal["medsam-npy", "cvpr-npz", "nnunet", "webdataset"]
+INDEXED = ("dataset", "modality", "licence", "target", "mask_value", "sample_id")  # nnU-Net: classes for mask_value
 PER_TAR = 1000
 MEDSAM_SIDE = 1024
 
 
 @dataclass(frozen=True)
 class Member:
-    """One image of the store with all its pairs that do not overlap: what most layouts call a sample."""
+    """One image of the store with all its pairs that do not overlap: what most layouts call a sample.
+
+    Its name is GROUP-NUMBER: what shares a group shares the first part, by which an import keeps it together.
+    """
 
     name: str
     split: str
@@ -36,7 +42,7 @@ class Member:
 
 
 def export(store: Store, folder: Path, to: Layout, *, split: str | None = None) -> int:
-    """Write a store, or one split, in another layout.
+    """Write a store, or one split, in another layout, and index.csv: what each image is and which pairs it holds.
 
     Args:
         store: What to write.
@@ -58,7 +64,24 @@ def export(store: Store, folder: Path, to: Layout, *, split: str | None = None) 
     rows = store.rows(split=split) if split else np.arange(len(store))
     if not len(rows):
         raise DataError(f"no pair of split {split}", expected="at least one", fix="see medsam store info")
-    return _WRITERS[to](_members(store, rows), folder)
+    lines: list[tuple[object, ...]] = []
+    count = _WRITERS[to](_noted(_members(store, rows), lines), folder)
+    _save_index(folder, lines)
+    return count
+
+
+def _noted(members: Iterator[Member], lines: list[tuple[object, ...]]) -> Iterator[Member]:
+    for member in members:
+        lines += [(member.name, member.split, *(row[name] for name in INDEXED)) for row in member.rows]
+        yield member
+
+
+def _save_index(folder: Path, lines: list[tuple[object, ...]]) -> None:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["name", "split", *INDEXED])
+    table.writerows(lines)
+    _save(folder / "index.csv", text.getvalue().encode())
 
 
 def _members(store: Store, rows: NDArray[np.int64]) -> Iterator[Member]:
@@ -68,7 +91,7 @@ def _members(store: Store, rows: NDArray[np.int64]) -> Iterator[Member]:
         place = store.place(int(number))
         key = (place.shard, place.image_array, place.image_index, place.mask_array, place.mask_index)
         by_layer.setdefault(key, []).append((place, {"number": int(number)}))
-    for entries in by_layer.values():
+    for count, entries in enumerate(by_layer.values()):
         place = entries[0][0]
         number = int(str(entries[0][1]["number"]))
         facts = [store.catalogue.slice(int(str(e[1]["number"])), 1).to_pylist()[0] for e in entries]
@@ -77,7 +100,8 @@ def _members(store: Store, rows: NDArray[np.int64]) -> Iterator[Member]:
         rgb = store.slice_rgb(number)
         pixels = rgb if store.picture(place).shape[2] == 3 else rgb[..., :1]
         shown = [{k: v for k, v in fact.items() if k not in ("perceptual_hash", "suspect_text")} for fact in facts]
-        yield Member(str(facts[0]["sample_id"]), str(facts[0]["split"]), pixels, labels, shown)
+        name = f"{opaque('group', str(facts[0]['group']), length=16)}-{count:07d}"
+        yield Member(name, str(facts[0]["split"]), pixels, labels, shown)
 
 
 def _medsam_npy(members: Iterator[Member], folder: Path) -> int:

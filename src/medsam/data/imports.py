@@ -28,13 +28,15 @@ def import_tree(tree: Path, store: Path, *, name: str, modality: str, licence: s
 
 
 def card_of_tree(tree: Path, *, name: str, modality: str, licence: str) -> Card:
-    """The card that describes such a tree; released names are MODALITY_BODY_CASE-SLICE, and the case is the group."""
+    """The card that describes such a tree; names are CASE-SLICE, and the case is the group."""
     if (tree / "imgs").is_dir() and (tree / "gts").is_dir():
         paths = "imgs/{case}-{slice:[0-9]+}.npy", "gts/{case}-{slice}.npy", 2
         if not list((tree / "imgs").glob("*-[0-9]*.npy")):
             paths = "imgs/{case}.npy", "gts/{case}.npy", 2
     elif any(tree.glob("*.npz")):
-        paths = "{case}.npz", "{case}.npz", 3
+        paths = "{case}-{slice:[0-9]+}.npz", "{case}-{slice}.npz", 3
+        if not list(tree.glob("*-[0-9]*.npz")):
+            paths = "{case}.npz", "{case}.npz", 3
     else:
         raise DataError(
             f"{tree} has neither imgs/ and gts/ nor .npz files",
