@@ -77,7 +77,8 @@ def segment(
     overwrite
         Make masks again that exist already; without it a stopped run over a folder goes on where it stopped.
     """
-    from medsam.cli.batch import Options, run_batch
+    from medsam.cli.batch import run_batch
+    from medsam.cli.plan import Options
 
     return run_batch(
         Options(
