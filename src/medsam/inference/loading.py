@@ -55,6 +55,8 @@ def load(
             expected="a ViT on a CPU, or OpenVINO",
             fix='use runtime="openvino" for int8, or precision="fp32"',
         )
+    if precision == "fp16" and place.type == "cpu":
+        log.warning("fp16 is for GPUs; on a CPU it is many times slower than fp32")
     network, bound = load_checkpoint(path, manifest)
     torch_runtime = TorchRuntime(network, device=place, precision=precision)
     return Loaded(torch_runtime, bound, bound.sha256 or weights_digest(network))
@@ -107,7 +109,8 @@ def _with_openvino(
         raise ModelUnavailableError(
             f"no int8 graph of {manifest.name} on this machine",
             expected="slices to calibrate it on, once",
-            fix="pass calibration=[slice, ...], about 100 of the images you will segment, to load_predictor",
+            fix="use fp32, or calibrate it once in Python: load_predictor(..., precision='int8', runtime='openvino', "
+            "calibration=[slice, ...]) with about 100 of the slices you will segment",
         )
     if calibration is not None or not encoder.is_file():
         log.info("converting %s for OpenVINO; this is done once", manifest.name)
