@@ -91,6 +91,7 @@ def test_a_damaged_store_fails_its_check(card, tmp_path, capsys):
         (["curate", "shared-cxr-jsrt", "-o", "s"], "pass --root FOLDER"),
         (["curate", "unheard-of", "-o", "s"], "no card is called"),
         (["curate", "CARD", "-o", "s", "--split", "0.5,0.5"], "sum to 1"),
+        (["curate", "CARD", "-o", "s", "--external", "skim"], "--external skim is none of the cards"),
         (["curate", "CARD", "-o", "s", "--split", "many"], "sum to 1"),
         (["curate", "CARD", "CARD", "-o", "s"], "given twice"),
         (["curate", "CARD", "-o", "s", "--address", "127.0.0.1:1"], "--engine ray"),

@@ -351,6 +351,27 @@ def test_no_name_of_an_unpublished_file_reaches_the_store(making, tmp_path):
         assert token not in decoded
 
 
+def test_no_name_of_a_file_inside_a_dicom_folder_reaches_the_store(making, tmp_path):
+    from pydicom.data import get_testdata_file
+
+    whole = Path(str(get_testdata_file("CT_small.dcm"))).read_bytes()
+    tree = making.tree()
+    tree.write("p1/ct/Meier^Anna_1.dcm", whole)
+    tree.write("p2/ct/Kunz^Otto_1.dcm", whole[:20000])
+    for patient in ("p1", "p2"):
+        tree.raster(f"{patient}/m.png", making.disc(128, 128, centre=(60, 60), radius=20))
+    card = making.card_2d(more='\n[exclude]\n"Lang^Eva*" = "asked to be left out"\n')
+    card = card.replace("images/{image}.png", "{image}/ct/").replace("masks/{image}.png", "{image}/m.png")
+    card = card.replace("dermoscopy", "CT").replace("published = true", 'window = "soft-tissue"')
+    report = curate([Source(parse_card(card, "t"), tree.root)], tmp_path / "s")
+    assert (report.counts["skin"].summary.cases_kept, report.counts["skin"].faults) == (1, 1)
+    files = [p for p in (tmp_path / "s").rglob("*") if p.is_file()]
+    decoded = json.dumps([read_table(p).to_pylist() for p in files if p.suffix == ".parquet"], default=str)
+    for token in ("Meier", "Kunz", "Lang", "CompressedSamples", "20040119"):  # the last two from the header
+        assert token not in decoded
+        assert all(token.encode() not in p.read_bytes() for p in files)
+
+
 def test_burned_in_text_is_warned_about(making, tmp_path):
     from PIL import ImageDraw, ImageFont
 

@@ -62,6 +62,7 @@ def curate(
     from medsam.data.curate import curate as make
 
     sources = [_source(text, root, external) for text in cards]
+    _refuse_unknown(external, [source.card.name for source in sources])
     settings = _settings(output, seed, split, bits)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
@@ -94,6 +95,18 @@ def _source(text: str, root: Path | None, external: list[str]) -> Source:
             fix=f"pass --root FOLDER, or {name}=FOLDER",
         )
     return Source(card, base, card.name in external)
+
+
+def _refuse_unknown(external: list[str], given: list[str]) -> None:
+    from medsam.errors import DataError
+
+    for name in external:
+        if name not in given:
+            raise DataError(
+                f"--external {name} is none of the cards",
+                expected=f"one of {', '.join(given)}",
+                fix="pass a card's own name",
+            )
 
 
 def _settings(output: Path, seed: int | None, split: str | None, bits: Literal[8, 16] | None) -> Settings | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE = "#2f6690", "#e07a1f"
 TILE = 224
+TITLE_CHARACTERS = 32
 
 
 def figure_counts(counts: Info, path: Path) -> None:
@@ -99,4 +101,5 @@ def _draw(axes: Axes, store: Store, number: int) -> None:
     row = store.catalogue.slice(number, 1).to_pylist()[0]
     axes.imshow(picture)
     axes.contour(mask, levels=[0.5], colors=["#00e05a"], linewidths=1.0)
-    axes.set_title(f"{row['modality']}: {row['target']}\n{row['dataset']}", fontsize=6)
+    lines = (f"{row['modality']}: {row['target']}", str(row["dataset"]))
+    axes.set_title("\n".join(shorten(line, TITLE_CHARACTERS, placeholder="...") for line in lines), fontsize=6)

@@ -39,12 +39,16 @@ Bits = Literal[8, 16]
 
 @dataclass(frozen=True)
 class Excluded:
-    """Something that was read and not kept; `pairs` is how many image-mask pairs it would have made (0: not known)."""
+    """Something that was read and not kept; `pairs` is how many image-mask pairs it would have made (0: not known).
+
+    Where `quotes` is set the detail may name files, as in Fault.
+    """
 
     reason: Reason
     detail: str = ""
     target: str = ""
     pairs: int = 0
+    quotes: bool = False
 
     @property
     def is_fault(self) -> bool:
@@ -137,7 +141,8 @@ class Found:
 
 def told(fault: Fault, case: Case, root: Path) -> Excluded:
     """The fault without the folder it happened in, which differs between machines."""
-    return Excluded(fault.reason, fault.detail.replace(f"{root}/", "").replace(str(root), ""))
+    detail = fault.detail.replace(f"{root}/", "").replace(str(root), "")
+    return Excluded(fault.reason, detail, quotes=fault.quotes)
 
 
 def _read(card: Card, case: Case, root: Path) -> Image:
@@ -150,7 +155,7 @@ def _read(card: Card, case: Case, root: Path) -> Image:
         else:
             image = read_image(path, modality=card.modality, volume=card.images.channel)
     except MedsamError as error:
-        raise Fault(Reason.UNREADABLE, error.got) from None
+        raise Fault(Reason.UNREADABLE, error.got, quotes=True) from None
     if card.dimension == 2 and image.grid.shape[0] > 1:
         raise Fault(Reason.INCOMPLETE, f"it has {image.grid.shape[0]} slices, and the card says 2D")
     check_image(image)
@@ -231,7 +236,7 @@ def pictures_of(card: Card, image: Image, found: Found, bits: Bits) -> list[Slic
             else:
                 values = np.moveaxis(normalize(image, window or None).values, axis, 0)
         except IntensityError as error:
-            raise Fault(Reason.INCOMPLETE, error.got) from None
+            raise Fault(Reason.INCOMPLETE, error.got, quotes=True) from None
         chosen = [(n, t, o) for n, (t, o) in enumerate(found.objects) if (t.window or card.window or "") == window]
         for index in sorted(
             {int(z) + o.corner[0] for _, _, o in chosen for z in np.flatnonzero(o.areas_kept.any(axis=1))}

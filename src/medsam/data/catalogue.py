@@ -126,14 +126,3 @@ def public_names(card: Card, case: Case) -> tuple[str, str, str]:
         opaque(card.name, "case", case.name),
         f"{card.group_space}/{opaque('group', group)}",
     )
-
-
-def public_detail(card: Card, case: Case, detail: str) -> str:
-    """An exclusion's detail without paths where the card does not say `published`."""
-    if card.published:
-        return detail
-    for path in sorted(
-        {case.image, case.name, *(f for m in case.masks for f in (*m.files, m.template))}, key=len, reverse=True
-    ):
-        detail = detail.replace(path, "(path)")
-    return detail

@@ -279,7 +279,8 @@ def _record(source: Source, store: Path, shards: list[str], *, complete: bool) -
         "external": source.external or card.external, "complete": complete, "shards": shards,
     }  # fmt: skip
     _write_json(path, entry)
-    write_changed(store / "cards" / f"{card.name}.toml", card.text.encode())
+    kept = card.text if card.published or not card.exclude else "# not kept: its list of exclusions may name patients\n"
+    write_changed(store / "cards" / f"{card.name}.toml", kept.encode())
     for name in set(before) - set(shards):
         shutil.rmtree(store / "shards" / name, ignore_errors=True)
 

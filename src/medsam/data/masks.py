@@ -33,7 +33,7 @@ def read_labels(file: MaskFile, masks: Masks, root: Path, image: Path, grid: Gri
         Fault: no file, an unreadable one, or one on another grid.
     """
     if not file.files:
-        raise Fault(Reason.NO_MASK, f"no file matches {file.template}")
+        raise Fault(Reason.NO_MASK, f"no file matches {file.template}", quotes=True)
     paths = [root / name for name in file.files]
     try:
         if masks.form == "lidc-xml":
@@ -45,9 +45,9 @@ def read_labels(file: MaskFile, masks: Masks, root: Path, image: Path, grid: Gri
             found = [mask for mask in found if mask.grid.shape == grid.shape] or found
         return [_on_image(mask, grid, shape_only=masks.grid == "image") for mask in found]
     except GeometryError as error:
-        raise Fault(Reason.OTHER_GRID, error.got) from None
+        raise Fault(Reason.OTHER_GRID, error.got, quotes=True) from None
     except MedsamError as error:
-        raise Fault(Reason.UNREADABLE_MASK, error.got) from None
+        raise Fault(Reason.UNREADABLE_MASK, error.got, quotes=True) from None
 
 
 def _read(path: Path, masks: Masks, grid: Grid) -> Mask:

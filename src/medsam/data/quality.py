@@ -50,11 +50,17 @@ TEXT_MODALITIES = frozenset(
 
 
 class Fault(Exception):
-    """A case, or a mask of it, that cannot be used; lands in the report."""
+    """A case, or a mask of it, that cannot be used; lands in the report.
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    Args:
+        reason: Why.
+        detail: More, for people.
+        quotes: Whether the detail is a reader's text, which may name files: patients are often named in them.
+    """
+
+    def __init__(self, reason: Reason, detail: str, *, quotes: bool = False) -> None:
         super().__init__(f"{reason}: {detail}")
-        self.reason, self.detail = reason, detail
+        self.reason, self.detail, self.quotes = reason, detail, quotes
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,12 @@ import pyarrow.parquet as pq
 
 from medsam.data.cards import Card
 from medsam.data.cases import CaseResult, Slice, eight_bit
-from medsam.data.catalogue import EXCLUDED, PAIRS, opaque, public_detail, public_names
+from medsam.data.catalogue import EXCLUDED, PAIRS, opaque, public_names
 from medsam.data.packed import write_planes
 from medsam.data.quality import perceptual_hash
 
 ARRAYS = "arrays.zarr"
+UNTOLD = "(may name a file of a set that is not published)"
 STEP = 64  # sides are padded up to a multiple, so that a set with many sizes makes few arrays; padding packs to nothing
 
 
@@ -149,7 +150,7 @@ def _add_excluded(card: Card, result: CaseResult, rows: list[dict[str, object]])
     for entry in result.excluded:
         rows.append({
             "dataset": card.name, "file": file, "case": case, "reason": entry.reason.value, "target": entry.target,
-            "detail": public_detail(card, result.case, entry.detail), "pairs": entry.pairs, "fault": entry.is_fault,
+            "detail": entry.detail if card.published or not entry.quotes else UNTOLD, "pairs": entry.pairs, "fault": entry.is_fault,
         })  # fmt: skip
 
 

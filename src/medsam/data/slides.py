@@ -35,7 +35,7 @@ def read_slide(card: Card, case: Case, root: Path, *, bits: Bits = 8) -> CaseRes
     except Fault as fault:
         return CaseResult(case, excluded=(told(fault, case, root),))
     except MedsamError as error:
-        return CaseResult(case, excluded=(told(Fault(Reason.UNREADABLE, error.got), case, root),))
+        return CaseResult(case, excluded=(told(Fault(Reason.UNREADABLE, error.got, quotes=True), case, root),))
     if not found_all.read:
         found_all.excluded.append(Excluded(Reason.EMPTY))
     return CaseResult(case, tuple(slices), tuple(found_all.excluded), found_all.read, max(number, 1))
@@ -67,7 +67,7 @@ def _labels(card: Card, file: MaskFile, root: Path) -> Labels:
         Fault: no mask file.
     """
     if not file.files:
-        raise Fault(Reason.NO_MASK, f"no file matches {file.template}")
+        raise Fault(Reason.NO_MASK, f"no file matches {file.template}", quotes=True)
     path = root / file.files[0]
     if card.masks.form == "aperio-xml":
         outlines = load_outlines(path)
