@@ -58,6 +58,18 @@ def test_lines_on_two_slices_make_a_mask_on_three(ct, tmp_path, capsys):
     assert Picture.open(picture).size[0] > 100
 
 
+def test_one_volume_of_several_is_annotated(ct, tmp_path, capsys):
+    scan = nibabel.load(ct / "scan.nii.gz")
+    hu = np.asarray(scan.dataobj)
+    nibabel.save(nibabel.Nifti1Image(np.stack([np.full_like(hu, 20), hu], axis=-1), scan.affine), tmp_path / "4d.nii")
+    flags = ["--markers", str(ct / "markers.csv"), "-o", str(tmp_path / "m.nii.gz"), "--modality", "CT"]
+    command = ["annotate", str(tmp_path / "4d.nii"), *flags, "--window", "soft-tissue"]
+    assert run(command) == 1
+    assert "--volume" in capsys.readouterr().err
+    assert run([*command, "--volume", "1"]) == 0
+    assert medsam.dice(medsam.read_mask(tmp_path / "m.nii.gz").labels[1:4], hu.T[1:4] > 70) > 0.9
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -114,6 +114,23 @@ def test_ct_mask_lies_on_the_scans_own_grid(ct: Path, tmp_path: Path) -> None:
     assert labels[:, :, [0, 1, 2, 4, 5]].sum() == 0
 
 
+def test_one_volume_of_several_is_chosen_as_the_message_says(
+    ct: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hu = np.asarray(nibabel.load(ct).dataobj)
+    four, out = tmp_path / "four.nii.gz", tmp_path / "m.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.stack([np.full_like(hu, 20), hu], axis=-1), nibabel.load(ct).affine), four)
+    flags = ["--window", "soft-tissue", "--modality", "CT", "--slice", "3", "--box", "31,21,69,59", "-o"]
+    assert run(["segment", str(four), *flags, str(out)]) == 1
+    assert "0 to 1 with volume= (--volume)" in capsys.readouterr().err
+    assert run(["segment", str(four), *flags, str(out), "--volume", "1", "--record", str(tmp_path / "r.json")]) == 0
+    assert json.loads((tmp_path / "r.json").read_text())["volume"] == 1
+    assert run(["segment", str(ct), *flags, str(tmp_path / "alone.nii.gz")]) == 0
+    assert np.array_equal(medsam.read_mask(out).labels, medsam.read_mask(tmp_path / "alone.nii.gz").labels)
+    assert run(["segment", str(four), *flags, str(out), "--volume", "2"]) == 1
+    assert "holds no volume 2" in capsys.readouterr().err
+
+
 def test_3d_box_reaches_several_slices(ct: Path, tmp_path: Path) -> None:
     out = tmp_path / "mask.nrrd"
     assert (

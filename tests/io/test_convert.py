@@ -6,6 +6,7 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -116,6 +117,18 @@ def test_what_cannot_be_written_is_refused_in_words(tmp_path):
     with pytest.raises(OutputError, match="sheared"):
         write_image(Image(np.ones((2, 2, 2), dtype=np.int16), Grid((2, 2, 2), affine=affine)), tmp_path / "i.mha")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_volume_of_several_is_converted(tmp_path, capsys):
+    values = np.arange(16, dtype=np.int16).reshape(2, 2, 2, 2)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "4d.nii")
+    command = ["convert", str(tmp_path / "4d.nii"), str(tmp_path / "one.nrrd")]
+    assert run(command) == 1
+    assert "--volume" in capsys.readouterr().err
+    assert run([*command, "--volume", "1"]) == 0
+    assert np.array_equal(read_image(tmp_path / "one.nrrd").values, values[..., 1].T)
+    assert run([*command, "--volume", "1", "--kind", "mask"]) == 1
+    assert "pass --kind image" in capsys.readouterr().err
 
 
 def test_mistakes_end_in_one_line_and_code_1(study, tmp_path, capsys):

@@ -29,6 +29,7 @@ def annotate(
     reference: Path | None = None,
     series: str | None = None,
     geometry: Literal["refuse", "resample"] = "refuse",
+    volume: int | None = None,
     cache: Path | None = None,
     overlay: Path | None = None,
     record: Path | None = None,
@@ -73,6 +74,8 @@ def annotate(
         SeriesInstanceUID to take from a DICOM folder that holds several.
     geometry
         Refuse DICOM series with gaps or tilt, or resample them onto a regular grid.
+    volume
+        Which volume of a file that holds several, from 0.
     cache
         Folder for embeddings, so that the next markers on the same scan answer fast.
     overlay
@@ -90,6 +93,7 @@ def annotate(
     request = Request(
         scan=scan, markers=tuple(markers), output=output, modality=modality, window=window,
         how=Interpolation(interpolation, margin_px, max_gap), objects=objects, plane=plane, format=format,
-        reference=reference, series=series, geometry=geometry, cache=cache, overlay=overlay, record=record,
+        reference=reference, series=series, geometry=geometry, volume=volume, cache=cache, overlay=overlay,
+        record=record,
     )  # fmt: skip
     run_request(request, load)

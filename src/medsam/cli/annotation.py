@@ -43,6 +43,7 @@ class Request:
     reference: Path | None
     series: str | None
     geometry: Literal["refuse", "resample"]
+    volume: int | None
     cache: Path | None
     overlay: Path | None
     record: Path | None
@@ -65,7 +66,9 @@ def run_request(request: Request, load: Callable[[], Predictor]) -> None:
     )
     with _local(request.scan) as source:
         check_writable(request.output, reference=request.reference or source, format=request.format)
-        raw = read_image(source, modality=request.modality, series=request.series, geometry=request.geometry)
+        raw = read_image(
+            source, modality=request.modality, series=request.series, geometry=request.geometry, volume=request.volume
+        )
         image = normalize(raw, window=request.window)
         axis = slice_axis(image, request.plane or 0)
         target = Target(image.grid, axis, source)
@@ -153,6 +156,7 @@ def _write_record(request: Request, predictor: Predictor, result: AnnotationResu
         "output": str(request.output),
         "window": request.window,
         "plane": request.plane,
+        "volume": request.volume,
         **asdict(request.how),
         "boxes": {n: {k: [round(v, 3) for v in box] for k, box in own.items()} for n, own in result.boxes.items()},
         "scores": {n: {k: round(v, 4) for k, v in own.items()} for n, own in result.scores.items()},

@@ -63,7 +63,7 @@ def run_batch(options: Options) -> int:
     finally:  # an interrupted run keeps its masks, and so the record of how they were made
         if options.record is not None and predictor is not None and runs:
             kept = [task.output for task in tasks if task not in open_tasks] if several else []
-            write_record(options.record, predictor, runs, options.window, kept=kept)
+            write_record(options.record, predictor, runs, options.window, volume=options.volume, kept=kept)
     _summary(runs, failed, several)
     return 1 if failed else 0
 
@@ -82,8 +82,14 @@ def _checked_first(tasks: Sequence[Task], options: Options) -> dict[Path, Image]
     return images
 
 
+def _stored(source: Path, options: Options) -> Image:
+    return read_image(
+        source, modality=options.modality, series=options.series, geometry=options.geometry, volume=options.volume
+    )
+
+
 def _read(source: Path, options: Options) -> Image:
-    image = read_image(source, modality=options.modality, series=options.series, geometry=options.geometry)
+    image = _stored(source, options)
     if options.plane is not None:
         image = image.moved_axis(image.grid.axis_named(options.plane))
     return normalize(image, window=options.window)
@@ -143,8 +149,7 @@ def _format(task: Task, options: Options) -> str | None:
 def _on_the_files_grid(mask: Mask, source: Path, options: Options) -> Mask:
     if options.plane is None:
         return mask
-    grid = read_image(source, modality=options.modality, series=options.series, geometry=options.geometry).grid
-    return mask.restored_axis(grid.axis_named(options.plane))
+    return mask.restored_axis(_stored(source, options).grid.axis_named(options.plane))
 
 
 def _voxels(mask: Mask) -> dict[int, int]:

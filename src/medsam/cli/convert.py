@@ -23,6 +23,7 @@ def convert(
     overlap: Literal["refuse", "first", "last"] = "refuse",
     series: str | None = None,
     geometry: Literal["refuse", "resample"] = "refuse",
+    volume: int | None = None,
 ) -> None:
     """Convert a mask or an image to the format that the destination's suffix names.
 
@@ -47,22 +48,29 @@ def convert(
         SeriesInstanceUID to take from a DICOM folder that holds several.
     geometry
         Refuse DICOM series with gaps or tilt, or resample them onto a regular grid.
+    volume
+        Which volume of an image that holds several, from 0; for a mask, of its reference.
     """
     from medsam.cli.outputs import refuse_overwriting
+    from medsam.errors import InputFileError
     from medsam.io.formats import check_writable, read_image, read_mask, write_image, write_mask
 
     refuse_overwriting([destination], [source, reference])
     chosen = kind if kind != "auto" else _kind(source, destination, format, masks=bool(only) or reference is not None)
     if chosen == "image":
-        image = read_image(source, series=series, geometry=geometry)
+        image = read_image(source, series=series, geometry=geometry, volume=volume)
         write_image(image, destination)
         shape = " x ".join(str(n) for n in image.grid.shape)
         print(f"{destination}: image, {shape} voxels, {image.values.dtype}")
         return
+    if volume is not None and reference is None:
+        raise InputFileError(
+            f"--volume {volume} for the mask {source}", expected="an image of several volumes", fix="pass --kind image"
+        )
     check_writable(destination, reference=reference, format=format)
     grid: Grid | None = None
     if reference is not None:
-        grid = read_image(reference, series=series, geometry=geometry).grid
+        grid = read_image(reference, series=series, geometry=geometry, volume=volume).grid
     mask = read_mask(source, reference=grid, only=only or None, overlap=overlap)
     write_mask(mask, destination, reference=reference, format=format, series=series)
     print(_line(destination, mask))

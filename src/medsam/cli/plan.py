@@ -36,6 +36,7 @@ class Options:
     reference: Path | None
     series: str | None
     geometry: Literal["refuse", "resample"]
+    volume: int | None
     overlay: Path | None
     record: Path | None
     overwrite: bool

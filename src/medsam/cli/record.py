@@ -40,8 +40,9 @@ class Run:
 
 
 def write_record(
-    path: Path, predictor: Predictor, runs: Sequence[Run], window: str | None, *, kept: Sequence[Path] = ()
-) -> None:
+    path: Path, predictor: Predictor, runs: Sequence[Run], window: str | None, *, volume: int | None = None,
+    kept: Sequence[Path] = (),
+) -> None:  # fmt: skip
     """Write the record as JSON, whole or not at all.
 
     Args:
@@ -49,6 +50,7 @@ def write_record(
         predictor: What made the masks.
         runs: One for each mask.
         window: As asked for.
+        volume: As asked for.
         kept: Masks of an earlier run that this one left as they are; what its record says of them stays.
 
     Raises:
@@ -68,6 +70,7 @@ def write_record(
         "model": json.loads(predictor.manifest.to_json()),
         "weights": predictor.weights,
         "window": window,
+        "volume": volume,
         "runs": [*_rows_of(path, kept), *(_row(run) for run in runs)],
     }
     with replacing(path) as temporary:
@@ -83,7 +86,7 @@ def _rows_of(path: Path, outputs: Sequence[Path]) -> list[dict[str, object]]:
     if not isinstance(earlier, dict):
         return []
     wanted = {str(output) for output in outputs}
-    whole = {key: earlier[key] for key in ("written", "weights", "window") if key in earlier}
+    whole = {key: earlier[key] for key in ("written", "weights", "window", "volume") if key in earlier}
     return [{**whole, **row} for row in earlier.get("runs", []) if row.get("output") in wanted]
 
 

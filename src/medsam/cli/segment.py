@@ -28,6 +28,7 @@ def segment(
     reference: Path | None = None,
     series: str | None = None,
     geometry: Literal["refuse", "resample"] = "refuse",
+    volume: int | None = None,
     overlay: Path | None = None,
     record: Path | None = None,
     overwrite: Annotated[bool, Parameter(negative=())] = False,
@@ -70,6 +71,8 @@ def segment(
         SeriesInstanceUID to take from a DICOM folder that holds several.
     geometry
         Refuse DICOM series with gaps or tilt, or resample them onto a regular grid.
+    volume
+        Which volume of a file that holds several, from 0.
     overlay
         Picture (.png) with the contours; a folder for several inputs.
     record
@@ -84,7 +87,7 @@ def segment(
         Options(
             inputs=tuple(inputs), output=output, boxes=tuple(box), points=tuple(point), prompts_file=prompts, slice=slice,
             plane=plane, modality=modality, window=window, model=model, device=device, precision=precision, runtime=runtime,
-            format=format, reference=reference, series=series, geometry=geometry, overlay=overlay, record=record,
-            overwrite=overwrite,
+            format=format, reference=reference, series=series, geometry=geometry, volume=volume, overlay=overlay,
+            record=record, overwrite=overwrite,
         )
     )  # fmt: skip

@@ -101,7 +101,7 @@ def refuse_oversized(
         raise InputFileError(
             claim,
             expected=f"at most {amount(max_bytes)}",
-            fix="check where the file comes from; crop or split it, or pass a larger max_bytes",
+            fix="check where the file comes from; crop or split it, or read it in Python with a larger max_bytes=",
         )
     if ratio > impossible:
         raise InputFileError(

@@ -183,7 +183,7 @@ def _stack(values: np.ndarray, axes: str, options: ReadOptions, path: Path) -> n
             raise InputFileError(
                 f"{path} holds {count} channels or times (axes {axes})",
                 expected="one",
-                fix=f"choose one with volume=0 to {count - 1}",
+                fix=f"choose one from 0 to {count - 1} with volume= (--volume)",
             )
         values = np.take(values, [options.volume], axis=order.index(axis))
     height, width = values.shape[order.index("Y")], values.shape[order.index("X")]

@@ -25,7 +25,7 @@ def one_volume(volumes: np.ndarray, index: int | None, path: Path) -> np.ndarray
         raise InputFileError(
             f"{path} holds {count} volumes",
             expected="one",
-            fix=f"choose one with volume=0 to {count - 1}, or split the file",
+            fix=f"choose one from 0 to {count - 1} with volume= (--volume), or split the file",
         )
     if not 0 <= (index or 0) < count:
         raise InputFileError(
