@@ -49,14 +49,14 @@ def info(
             print("\t".join(str(row[name]) for name in ("dataset", "file", "reason", "target", "pairs", "detail")))
         return 0
     counts = count(opened)
-    if json:
-        print(codec.dumps(asdict(counts), indent=1, ensure_ascii=False))
-    else:
-        _tables(counts)
     if figure is not None:
         from medsam.data.browse import figure_counts
 
         figure_counts(counts, figure)
+    if json:
+        print(codec.dumps(asdict(counts), indent=1, ensure_ascii=False))
+    else:
+        _tables(counts)
     return 0
 
 
