@@ -28,6 +28,9 @@ VERBS = {
     "subset": ("medsam.cli.subset:subset", "Nested subsets of a store for the data-size study."),
     "store": ("medsam.cli.store:app", "Look into a store: info, check, browse, export."),
     "cards": ("medsam.cli.cards:app", "List and check data set cards."),
+    "train": ("medsam.cli.train:train", "Train a model by a recipe; the paper's protocol is the default."),
+    "finetune": ("medsam.cli.finetune:finetune", "Fine-tune a model on a folder of images and masks."),
+    "runs": ("medsam.cli.runs:runs", "List and compare training runs."),
     "doctor": ("medsam.cli.doctor:doctor", "What is installed, what is missing, and the line that mends it."),
     "demo": ("medsam.cli.demo:demo", "Segment real images and make one picture of them."),
 }
