@@ -35,6 +35,12 @@ def test_boxes_segment_their_slices_and_no_others(bright, ball):
     assert mask.grid is ball.grid and bright.runtime.encoded == 2
 
 
+@pytest.mark.parametrize("box", [WHOLE, list(WHOLE), np.array(WHOLE), np.array([WHOLE])])
+def test_four_numbers_on_a_slice_are_one_box(bright, ball, box):
+    mask = segment_volume(bright, ball, boxes={5: box})
+    assert (mask.labels == segment_volume(bright, ball, boxes={5: [WHOLE]}).labels).all() and mask.labels.any()
+
+
 def test_box_i_becomes_label_i_plus_1_and_a_slice_is_encoded_once_for_all(bright, ball):
     left, right = (0, 0, 99, 255), (100, 0, 255, 255)
     mask = segment_volume(bright, ball, boxes={6: [left, right], 7: [None, right]})
@@ -156,6 +162,16 @@ def test_where_objects_meet_the_later_or_the_more_certain_stays():
         ({"boxes": {1: [WHOLE, WHOLE]}, "labels": [3]}, "labels are [3]"),
         ({"boxes": {1: [WHOLE]}, "labels": [0]}, "labels are [0]"),
         ({"boxes": {1: [WHOLE]}, "plane": 3}, "plane is 3"),
+        ({"boxes": {1: [WHOLE]}, "overlap": "foo"}, "overlap is 'foo'"),
+        ({"boxes": [WHOLE]}, "boxes are a list; expected a dict of slices; pass boxes={slice:"),
+        ({"boxes": {1: 7}}, "pass boxes={slice:"),
+        ({"boxes": {1: (0, 0, 9)}}, "pass boxes={slice:"),
+        ({"boxes": {1: ["abcd"]}}, "pass boxes={slice:"),
+        ({"points": [(1, 2, 1)]}, "points are a list; expected a dict of slices; pass points={slice:"),
+        ({"box3d": (0, 0, 0, 9, 9, 9)}, "pass box3d=[(x0, y0, z0, x1, y1, z1), ...]"),
+        ({"box3d": ["abcdef"]}, "pass box3d=["),
+        ({"box3d": [(0, 0, 0, 9, 9)]}, "pass box3d=["),
+        ({"box3d": 7}, "pass box3d=["),
     ],
 )
 def test_prompts_that_do_not_fit_the_volume_are_refused_before_anything_is_encoded(bright, ball, prompts, words):

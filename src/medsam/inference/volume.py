@@ -5,8 +5,10 @@ Shape legend: D slices, H rows, W columns, N prompts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Real
+from typing import get_args
 
 import numpy as np
 
@@ -17,6 +19,10 @@ from medsam.inference.cache import EmbeddingCache
 from medsam.inference.painting import Box, Canvas, ObjectPrompt, Overlap, Plan, Point, Progress, segment_slices
 from medsam.inference.predictor import Predictor
 from medsam.inference.propagate import Box3D, interpolate_boxes, parse_box3d, sweep_boxes
+
+BOXES_FIX = "pass boxes={slice: [(x0, y0, x1, y1), ...]}"
+BOX3D_FIX = "pass box3d=[(x0, y0, z0, x1, y1, z1), ...]"
+POINTS_FIX = "pass points={slice: [(x, y, 1), ...]}"
 
 
 def segment_volume(
@@ -29,7 +35,8 @@ def segment_volume(
 
     Args:
         image: Normalized (uint8); its values may be memory-mapped.
-        boxes: Slice to boxes; box i on each slice is object i and becomes label i + 1. None where it has no box there.
+        boxes: Slice to boxes; box i on each slice is object i and becomes label i + 1. None where it has no box there;
+            four numbers are one box.
         box3d: One (x0, y0, z0, x1, y1, z1) for each object, z inclusive, in place of boxes and points.
         points: Slice to (x, y, 1 or 0) of the first object, or to one such list for each object.
         labels: Label ids in place of 1, 2, ...
@@ -42,13 +49,14 @@ def segment_volume(
     Raises:
         PromptError: no prompts, or prompts that do not fit the volume. IntensityError: not normalized.
     """
+    _refuse_unknown(overlap)
     axis = image.grid.axis_named(plane) if isinstance(plane, str) else _axis(plane)
     sliced = image.moved_axis(axis)
     solids = _solids(box3d, sliced.grid.shape)
     plan = make_plan(sliced.grid.shape, boxes, points, interpolate=interpolate)
     if bool(solids) == bool(plan):
         got = "3D boxes together with boxes or points" if solids else "no prompts"
-        raise PromptError(got, expected="boxes and points on slices, or 3D boxes", fix="pass boxes={slice: [box, ...]}")
+        raise PromptError(got, expected="boxes and points on slices, or 3D boxes", fix=BOXES_FIX)
     _refuse_raw(image)
     ids = _label_ids(labels, max([len(solids), *(p.number for row in plan.values() for p in row)]))
     out = np.zeros(image.grid.shape, dtype=np.uint8 if max(*ids, len(ids)) < 256 else np.uint16)
@@ -75,9 +83,9 @@ def make_plan(
         PromptError: a slice that is not there, or a box or point outside its slice.
     """
     depth, height, width = shape_DHW
-    drawn = {_slice(k, depth): [_box(box, height, width) for box in row] for k, row in (boxes or {}).items()}
+    drawn = {k: [_box(box, height, width) for box in row] for k, row in _by_slice(boxes, depth, "boxes", BOXES_FIX)}
     filled = interpolate_boxes(drawn) if interpolate else drawn
-    dots = {_slice(k, depth): _point_lists(row, height, width) for k, row in (points or {}).items()}
+    dots = {k: _point_lists(row, height, width) for k, row in _by_slice(points, depth, "points", POINTS_FIX)}
     plan: dict[int, list[ObjectPrompt]] = {}
     for k in sorted({*filled, *dots}):
         row, lists = filled.get(k, []), dots.get(k, [])
@@ -87,6 +95,20 @@ def make_plan(
             if box is not None or spots:
                 plan.setdefault(k, []).append(ObjectPrompt(i + 1, box, spots))
     return plan
+
+
+def _by_slice(prompts: object, depth: int, name: str, fix: str) -> Iterator[tuple[int, Sequence[object]]]:
+    """Slices and what was drawn on them; one flat box counts as a list of one."""
+    if prompts is None:
+        return
+    if not isinstance(prompts, Mapping):
+        raise PromptError(f"{name} are a {type(prompts).__name__}", expected="a dict of slices", fix=fix)
+    for k, row in prompts.items():
+        index = _slice(k, depth)
+        if not isinstance(row, (Sequence, np.ndarray)) or isinstance(row, str):
+            raise PromptError(f"{name} on slice {index} are {row!r:.60}", expected="a list", fix=fix)
+        one = len(row) == 4 and all(isinstance(v, Real) for v in row)
+        yield index, [row] if one else list(row)
 
 
 def _slice(k: object, depth: int) -> int:
@@ -100,12 +122,14 @@ def _slice(k: object, depth: int) -> int:
 def _box(box: object, height: int, width: int) -> Box | None:
     if box is None:
         return None
+    if not isinstance(box, (Sequence, np.ndarray)) or isinstance(box, str):
+        raise PromptError(f"a box is {box!r:.60}", expected="four numbers x0, y0, x1, y1", fix=BOXES_FIX)
     boxes_N4 = validate_boxes(box, height, width)
     if len(boxes_N4) != 1:
         raise PromptError(
             f"{len(boxes_N4)} boxes in place of one",
             expected="a list of boxes for each slice",
-            fix="pass boxes={slice: [box, ...]}",
+            fix=BOXES_FIX,
         )
     x0, y0, x1, y1 = (float(v) for v in boxes_N4[0])
     return x0, y0, x1, y1
@@ -129,14 +153,23 @@ def _points(points: object, height: int, width: int) -> tuple[Point, ...]:
         raise PromptError(
             f"points are {points!r:.60}",
             expected="x, y, 1 (inside) or 0 (outside) for each",
-            fix="pass points={slice: [(x, y, 1), ...]}",
+            fix=POINTS_FIX,
         )
     validate_points(array[:, :2], height, width)
     return tuple((float(x), float(y), int(label)) for x, y, label in array)
 
 
-def _solids(box3d: Sequence[Sequence[float]] | None, shape_DHW: tuple[int, int, int]) -> list[Box3D]:
-    return [parse_box3d(numbers, shape_DHW) for numbers in (box3d if box3d is not None else [])]
+def _solids(box3d: object, shape_DHW: tuple[int, int, int]) -> list[Box3D]:
+    if box3d is None:
+        return []
+    return [_solid(numbers, shape_DHW) for numbers in (box3d if isinstance(box3d, Iterable) else [box3d])]
+
+
+def _solid(numbers: object, shape_DHW: tuple[int, int, int]) -> Box3D:
+    listed = isinstance(numbers, (Sequence, np.ndarray))
+    if not listed or len(numbers) != 6 or not all(isinstance(v, Real) for v in numbers):  # type: ignore[arg-type, attr-defined]
+        raise PromptError(f"a 3D box is {numbers!r:.60}", expected="six numbers in a list of 3D boxes", fix=BOX3D_FIX)
+    return parse_box3d(numbers, shape_DHW)  # type: ignore[arg-type]
 
 
 def _axis(plane: int) -> int:
@@ -145,6 +178,11 @@ def _axis(plane: int) -> int:
             f"plane is {plane}", expected="axial, coronal, sagittal, or an array axis 0, 1 or 2", fix="choose one"
         )
     return int(plane)
+
+
+def _refuse_unknown(overlap: object) -> None:
+    if overlap not in get_args(Overlap):
+        raise PromptError(f"overlap is {overlap!r:.60}", expected="later or certain", fix="choose one of them")
 
 
 def _label_ids(labels: Sequence[int] | None, count: int) -> list[int]:
