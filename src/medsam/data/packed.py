@@ -1,7 +1,7 @@
 """Planes of one size in one zarr v3 array of one shard: written and read directly, plain zarr to everybody else.
 
 A shard is the compressed chunks one after the other, then (offset, bytes) of each and a CRC-32C of that table. zarr-python
-reads and writes the same bytes through an event loop and threads, at about four times the cost a plane (docs/scale.md).
+reads and writes the same bytes through an event loop: six times the cost of a read, twice that of a write (docs/scale.md).
 """
 
 from __future__ import annotations
