@@ -61,7 +61,7 @@ def _tables(found: list[Summary]) -> None:
         last = "-" if one.dice_last is None else f"{one.dice_last:.4f}"
         best = "-" if one.best_step is None else str(one.best_step)
         state = "finished" if one.finished else "stopped"
-        table.add_row(str(one.run), one.base, state, str(one.step), *shown, best, last, f"{one.seconds / 3600:.2f}")
+        table.add_row(one.run.name, one.base, state, str(one.step), *shown, best, last, f"{one.seconds / 3600:.2f}")
     console = Console()
     console.print(table)
     rows = compared([one.run for one in found]) if len(found) > 1 else {}
