@@ -35,6 +35,28 @@ def test_folder_is_searched_with_its_folders_and_other_files_are_passed_over(tmp
     assert read_image(tmp_path).values.shape == (6, 7, 9)
 
 
+@pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"\x08\x00\x05\x00cut", b"\0" * 400])
+@pytest.mark.parametrize("name", ["lost.dcm", "LOST.IMA"])
+def test_a_file_named_dicom_that_is_none_is_named_not_skipped(tmp_path, name, content):
+    """A slice lost in a copy would otherwise leave a shorter volume."""
+    folder = tmp_path / "series"
+    write_series(folder, Phantom())
+    (folder / name).write_bytes(content)
+    with zipfile.ZipFile(tmp_path / "series.zip", "w") as archive:
+        for file in folder.iterdir():
+            archive.write(file, file.name)
+    for path in (folder, tmp_path / "series.zip"):
+        with pytest.raises(InputFileError, match=rf"^{name} (is|cannot be read)"):
+            read_image(path)
+
+
+def test_what_plainly_is_something_else_is_passed_over(tmp_path):
+    write_series(tmp_path, Phantom())
+    for name in ("notes.txt", "look.png", "run.json", "DICOMDIR", "._slice_0.dcm"):
+        (tmp_path / name).write_bytes(b"\0\x05\x16\x07 something else")
+    assert read_image(tmp_path).values.shape == (6, 7, 9)
+
+
 def test_folder_without_dicom_is_refused_with_the_count_of_its_files(tmp_path):
     (tmp_path / "notes.txt").write_text("not an image")
     with pytest.raises(InputFileError, match=r"holds no DICOM image \(1 other files\)"):

@@ -39,6 +39,7 @@ PARSE_ERRORS = (
     InvalidDicomError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError, struct.error,
     zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
+SUFFIXES = (".dcm", ".dicom", ".ima")
 PIXEL_TAGS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
 INFLATED_RATIO = 200  # most bytes that one compressed byte may stand for in a deflated file or a zip
 INFLATED_FLOOR = 16 << 20  # below this size no ratio is asked for
@@ -67,6 +68,11 @@ class Source:
     size: int
     archive: zipfile.ZipFile | None = None
     member: zipfile.ZipInfo | None = None
+
+    @property
+    def claims_dicom(self) -> bool:
+        """Whether the name says so; macOS leaves "._NAME" beside files on foreign disks and in zips."""
+        return self.name.lower().endswith(SUFFIXES) and not self.name.startswith("._")
 
     def head(self) -> bytes:
         """The first 132 bytes: preamble and magic."""
@@ -157,7 +163,7 @@ def read_contents(path: Path) -> Contents:
     """Read the headers of a DICOM file, of all DICOM files in a folder and its folders, or of those in a zip.
 
     Raises:
-        InputFileError: a DICOM file is broken, an archive is not to be trusted, or nothing has pixels.
+        InputFileError: a DICOM file, or one named like one, is broken, an archive is not to be trusted, or nothing has pixels.
     """
     candidates = _sources(path)
     alone = path.is_file() and len(candidates) == 1
@@ -220,7 +226,7 @@ def read_instance(source: Source, *, strict: bool = False) -> Instance | None:
         strict: Refuse a file that is not DICOM or has no pixels, instead of giving None.
 
     Raises:
-        InputFileError: it is DICOM, but broken or cut off.
+        InputFileError: it is DICOM by its content or its name, but broken or cut off.
     """
     with untrusted(source.name):
         start = source.head()
@@ -228,13 +234,20 @@ def read_instance(source: Source, *, strict: bool = False) -> Instance | None:
         magic = start[128:] == b"DICM"
         # Files from before 1996 have no preamble and begin with group 0002 or 0008.
         if not magic and plain[:2] not in (b"\x02\x00", b"\x08\x00"):
-            if strict:
-                raise InputFileError(
-                    f"{source.name} is not a DICOM file", expected="the letters DICM at byte 128", fix="check the path"
-                )
+            if strict or source.claims_dicom:
+                raise _not_dicom(source, alone=strict)
             return None
         with source.open() as file:
             return _parse(source, file, strict=strict, legacy=not magic)
+
+
+def _not_dicom(source: Source, *, alone: bool) -> InputFileError:
+    """A slice that was lost on the way must not leave a shorter volume behind."""
+    return InputFileError(
+        f"{source.name} is not a DICOM file" if source.size else f"{source.name} is empty (0 bytes)",
+        expected="the letters DICM at byte 128",
+        fix="check the path" if alone else f"{RECOPY}, or take it out if it is no slice",
+    )
 
 
 def _parse(source: Source, file: BinaryIO, *, strict: bool, legacy: bool) -> Instance | None:
@@ -249,7 +262,7 @@ def _parse(source: Source, file: BinaryIO, *, strict: bool, legacy: bool) -> Ins
 
         parsed = read_dataset(opened.stream, opened.implicit, opened.little, stop_when=at_pixels)
     except PARSE_ERRORS:
-        if legacy and not strict:
+        if legacy and not strict and not source.claims_dicom:
             return None  # only looked like DICOM
         raise
     header = opened.dataset(parsed)
