@@ -139,7 +139,7 @@ def test_mistakes_end_in_one_line_and_code_1(study, tmp_path, capsys):
         ([tmp_path / "none.nii.gz", tmp_path / "o.nrrd"], "does not exist"),
         ([tmp_path / "m.nii.gz", tmp_path / "o.dcm"], "pass --reference"),
         ([tmp_path / "m.nii.gz", tmp_path / "o.xyz"], "suffix"),
-        ([tmp_path / "m.stl", tmp_path / "o.nii.gz"], "pass reference="),
+        ([tmp_path / "m.stl", tmp_path / "o.nii.gz"], "pass reference= (--reference)"),
         ([folder, tmp_path / "o.seg.nrrd"], "an image"),
         ([tmp_path / "m.nii.gz", tmp_path / "o.dcm", "--reference", folder, "--format", "dicom-seg:XX"], "BINARY"),
     ]

@@ -239,7 +239,7 @@ def test_overlapping_segments_of_others_are_refused_or_settled(tmp_path):
 
 def test_masks_that_do_not_belong_to_the_reference_are_refused(tmp_path):
     folder, grid = series(tmp_path)
-    with pytest.raises(OutputError, match="pass reference="):
+    with pytest.raises(OutputError, match=r"pass reference= \(--reference\)"):
         write_mask(random_mask(grid), tmp_path / "m.dcm")
     with pytest.raises(InputFileError, match="does not exist"):
         write_mask(random_mask(grid), tmp_path / "m.dcm", reference=tmp_path / "nowhere")

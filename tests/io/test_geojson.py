@@ -93,7 +93,7 @@ def test_shapes_of_a_slide_are_read_without_a_label_map(tmp_path):
 def test_without_a_size_the_image_is_asked_for(tmp_path):
     path = tmp_path / "m.geojson"
     path.write_text(json.dumps(feature([SQUARE])))
-    with pytest.raises(GeometryError, match=r"pass reference="):
+    with pytest.raises(GeometryError, match=r"pass reference= \(--reference\)"):
         read_mask(path)
 
 

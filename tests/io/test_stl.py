@@ -108,7 +108,7 @@ def test_bad_files_and_masks_are_refused_in_words(tmp_path):
     with pytest.raises(OutputError, match="per-label"):
         write_mask(Mask(np.ones((2, 2, 2), dtype=int), grid), path, format="stl:x")
     write_mask(Mask(np.ones((2, 2, 2), dtype=int), grid), path)
-    with pytest.raises(GeometryError, match=r"pass reference="):
+    with pytest.raises(GeometryError, match=r"pass reference= \(--reference\)"):
         read_mask(path)
     with pytest.raises(GeometryError, match="spans voxels"):
         read_mask(path, reference=Grid((2, 2, 1), (1, 1, 1)))

@@ -16,7 +16,7 @@ TOLERANCE_MM = 0.01
 UNEVEN = 0.01  # a distance between slices may differ from the usual one by this share of it before it is a gap
 TILT_DEGREES = 0.05  # below it a shift is rounding in the header; the affine follows it either way
 SHOWN = 5
-RESAMPLE = "fetch the missing slices, or pass geometry='resample' to interpolate"
+RESAMPLE = "fetch the missing slices, or pass geometry='resample' (--geometry resample) to interpolate"
 
 Vector = NDArray[np.float64]
 
@@ -146,7 +146,7 @@ def _refuse_tilt(step: Vector, normal: Vector, count: int) -> None:
             f"the gantry is tilted by {degrees:.2f} degrees: each slice is shifted by {sideways_mm:.3f} mm, "
             f"{sideways_mm * (count - 1):.3f} mm in all",
             expected="slices stacked along their normal",
-            fix="pass geometry='resample' to interpolate onto an upright grid",
+            fix="pass geometry='resample' (--geometry resample) to interpolate onto an upright grid",
         )
 
 

@@ -118,7 +118,7 @@ def choose_group(groups: Sequence[Group], series: str | None, name: str) -> Grou
         raise InputFileError(
             f"{name} holds {len(groups)} {what}: {listed}",
             expected="one",
-            fix="choose with series=, or --series on the command line",
+            fix="choose with series= (--series)",
         )
     return chosen[0]
 
@@ -238,5 +238,5 @@ def refuse_incomplete(group: Group, groups: Sequence[Group]) -> None:
             raise GeometryError(
                 f"the series has {len(declared)} images of an acquisition of {max(declared)}",
                 expected="all of them",
-                fix="fetch the missing files, or pass geometry='resample' to take what is there",
+                fix="fetch the missing files, or pass geometry='resample' (--geometry resample) to take what is there",
             )

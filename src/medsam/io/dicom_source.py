@@ -71,7 +71,9 @@ def match_source(mask: Mask, reference: Path | None, kind: str, *, series: str |
     """
     if reference is None:
         raise OutputError(
-            f"{kind} without a reference", expected="the DICOM series the mask belongs to", fix="pass reference="
+            f"{kind} without a reference",
+            expected="the DICOM series the mask belongs to",
+            fix="pass reference= (--reference)",
         )
     with quiet():
         groups = group_planes(read_contents(reference).instances)
@@ -93,7 +95,7 @@ def match_source(mask: Mask, reference: Path | None, kind: str, *, series: str |
         raise InputFileError(
             f"{len(found)} series of {reference.name} have the grid of the mask",
             expected="one",
-            fix="name the one that was segmented with series=, or --series on the command line",
+            fix="name the one that was segmented with series= (--series)",
         )
     return found[0][1]
 

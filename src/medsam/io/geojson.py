@@ -123,7 +123,9 @@ def read_segments(
     shapes, size = read_shapes(path)
     if reference is None and size is None:
         raise GeometryError(
-            f"{path.name} states no image size", expected="the image it was drawn on", fix="pass reference="
+            f"{path.name} states no image size",
+            expected="the image it was drawn on",
+            fix="pass reference= (--reference)",
         )
     grid = reference or Grid(size)  # type: ignore[arg-type]
     if int(np.prod(grid.shape)) > MAX_BYTES:

@@ -219,7 +219,9 @@ def read_segments(
     """
     if reference is None or reference.spacing_mm is None:
         raise GeometryError(
-            f"{path.name} holds contours without a grid", expected="the image they were drawn on", fix="pass reference="
+            f"{path.name} holds contours without a grid",
+            expected="the image they were drawn on",
+            fix="pass reference= (--reference)",
         )
     with quiet(), untrusted(path.name):
         segments, rings = _read(path)

@@ -121,7 +121,9 @@ def read_segments(
     """
     if reference is None:
         raise GeometryError(
-            f"{path.name} is a surface without voxels", expected="the image it belongs to", fix="pass reference="
+            f"{path.name} is a surface without voxels",
+            expected="the image it belongs to",
+            fix="pass reference= (--reference)",
         )
     triangles, labels = _read(path)
     ids = np.unique(labels).tolist()
