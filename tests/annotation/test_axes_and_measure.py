@@ -97,3 +97,14 @@ def test_mask_without_spacing_or_without_labels_is_refused():
         measure(Mask(np.zeros((1, 3, 3), np.uint8), Grid((1, 3, 3), spacing_mm=(1, 1, 1))))
     with pytest.raises(PromptError, match="empty"):
         axes_of(np.zeros((3, 3), bool), (1, 1), corners=True)
+
+
+@pytest.mark.parametrize("step", [2.5, -2.5])
+def test_position_is_that_of_the_slice_whichever_way_slices_are_stored(step):
+    affine = np.array([[0.0, 0, 0.5, 10], [0, 0.5, 0, 20], [step, 0, 0, 30], [0, 0, 0, 1]])
+    labels = np.zeros((4, 8, 8), np.uint8)
+    labels[3, 2:5, 2:5] = 1
+    mask = Mask(labels, Grid(labels.shape, affine=affine))
+    assert [(row.slice, row.position_mm) for row in measure(mask)] == [(3, 30 + 3 * step)]
+    [coronal] = measure(mask, plane="coronal")
+    assert coronal.position_mm == pytest.approx(20 + 0.5 * coronal.slice)

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from medsam.annotation.axes import Axes, axes_of
 from medsam.errors import GeometryError, PromptError
-from medsam.imaging.image import Mask
+from medsam.imaging.image import Grid, Mask
 
 EVERY_NEIGHBOUR = np.ones((3, 3, 3), dtype=bool)  # 26 in 3D, 8 in a slice
 
@@ -29,6 +29,8 @@ class Measurement:
         long_axis_mm: Longest diameter in any slice of the plane, between outer corners of pixels.
         short_axis_mm: Longest diameter perpendicular to it on that slice.
         slice: Index of that slice.
+        position_mm: Of that slice, along its normal from the origin of the patient frame (LPS), towards left, posterior
+            or superior; for upright axial slices the z of DICOM. The same on every grid that holds the slice.
         long_axis_xy: Its ends in slice pixels.
         short_axis_xy: The other's ends.
     """
@@ -42,6 +44,7 @@ class Measurement:
     long_axis_mm: float
     short_axis_mm: float
     slice: int
+    position_mm: float | None
     long_axis_xy: tuple[tuple[float, float], tuple[float, float]]
     short_axis_xy: tuple[tuple[float, float], tuple[float, float]]
 
@@ -69,6 +72,7 @@ def measure(mask: Mask, *, components: bool = False, plane: str = "axial", min_v
     sliced = mask if flat else mask.moved_axis(mask.grid.axis_named(plane))
     spacing = sliced.grid.spacing_mm
     assert spacing is not None  # noqa: S101 - moved_axis keeps it
+    normal = _normal(sliced.grid)
     rows = []
     for label in mask.ids:
         for component, (corner, part) in enumerate(_parts(sliced.labels == label, split=components), start=1):
@@ -76,15 +80,24 @@ def measure(mask: Mask, *, components: bool = False, plane: str = "axial", min_v
             if voxels < min_voxels:
                 continue
             index, axes = _largest(part, (spacing[1], spacing[2]))
+            position_mm = float(normal @ sliced.grid.to_world(np.array([[index + corner[0], 0, 0]]))[0])
             rows.append(
                 Measurement(
                     label=label, name=mask.names.get(label), component=component if components else 0, voxels=voxels,
                     volume_mm3=voxels * voxel_mm3, volume_ml=voxels * voxel_mm3 / 1000, long_axis_mm=axes.long,
-                    short_axis_mm=axes.short, slice=index + corner[0], long_axis_xy=_moved(axes.long_xy, corner),
+                    short_axis_mm=axes.short, slice=index + corner[0], position_mm=position_mm, long_axis_xy=_moved(axes.long_xy, corner),
                     short_axis_xy=_moved(axes.short_xy, corner),
                 )
             )  # fmt: skip
     return rows
+
+
+def _normal(grid: Grid) -> NDArray[np.float64]:
+    """Unit normal of the slices in LPS, its largest part positive, whichever way they are stored."""
+    assert grid.affine is not None  # noqa: S101 - always set
+    normal = np.cross(grid.affine[:3, 2], grid.affine[:3, 1])
+    turned: NDArray[np.float64] = normal / np.linalg.norm(normal) * np.sign(normal[np.argmax(np.abs(normal))])
+    return turned
 
 
 def _parts(mask: NDArray[np.bool_], *, split: bool) -> list[tuple[tuple[int, int, int], NDArray[np.bool_]]]:

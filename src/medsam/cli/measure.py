@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "label", "name", "component", "voxels", "volume_mm3", "volume_ml", "long_axis_mm", "short_axis_mm", "slice",
+    "position_mm",
 )  # fmt: skip
 
 
@@ -30,7 +31,7 @@ def measure(
     format: Literal["table", "csv", "json"] | None = None,
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
 ) -> None:
-    """Measure every label: volume, longest diameter in the plane, the longest perpendicular to it, and on which slice.
+    """Measure every label: volume, longest diameter in the plane, the longest perpendicular to it, on which slice.
 
     Parameters
     ----------
@@ -45,20 +46,27 @@ def measure(
     spacing
         z,y,x in mm, for masks that carry none (PNG) or a wrong one.
     reference
-        The image the mask belongs to, for formats that need it.
+        The image the mask belongs to, for formats that need it; a DICOM SEG counts its own slices without it.
     format
         table, csv or json; by the suffix of the output, or a table, without it.
     output
         File to write; without it the result is printed.
     """
+    import sys
+    from dataclasses import replace
+
     from medsam.annotation.measure import measure as run
     from medsam.cli.outputs import refuse_overwriting
     from medsam.io.atomic import replacing
-    from medsam.io.formats import read_mask
+    from medsam.io.formats import format_of, read_mask
 
     refuse_overwriting([output], [mask, reference])
     labels = read_mask(mask, reference=reference)
+    if reference is None and format_of(mask).name.startswith("dicom"):
+        print("slices count from the first one of the SEG itself; --reference counts in its series", file=sys.stderr)
     rows = run(_spaced(labels, spacing), components=components, plane=plane, min_voxels=min_voxels)
+    if spacing is not None:  # the place of the slices is not known then
+        rows = [replace(row, position_mm=None) for row in rows]
     by_suffix = {".csv": "csv", ".json": "json"}.get(output.suffix.lower(), "table") if output else "table"
     text = {"table": _table, "csv": _csv, "json": _json}[format or by_suffix](rows)
     if output is None:
@@ -89,6 +97,7 @@ def _cells(row: Measurement) -> list[str]:
     return [
         str(row.label), row.name or "", str(row.component or ""), str(row.voxels), f"{row.volume_mm3:.1f}",
         f"{row.volume_ml:.3f}", f"{row.long_axis_mm:.1f}", f"{row.short_axis_mm:.1f}", str(row.slice),
+        "" if row.position_mm is None else f"{row.position_mm:.1f}",
     ]  # fmt: skip
 
 
