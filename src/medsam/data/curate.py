@@ -295,11 +295,16 @@ def _settle(store: Path, settings: Settings | None) -> Settings:
     present = load_settings(store)
     if settings is not None and settings != present:
         raise DataError(
-            f"the store has {present}, asked for {settings}",
+            f"the store has {_unlike(present, settings)}, asked for {_unlike(settings, present)}",
             expected="the same settings for a whole store",
             fix="leave them out, or make a new store",
         )
     return present
+
+
+def _unlike(one: Settings, other: Settings) -> str:
+    theirs = asdict(other)
+    return ", ".join(f"{name} {value}" for name, value in asdict(one).items() if value != theirs[name])
 
 
 def load_settings(store: Path) -> Settings:
