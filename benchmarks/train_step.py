@@ -1,7 +1,7 @@
 """One training step of a ViT-B: the released training's structure against ours, on the same batch; prints JSON.
 
 The released structure is segment-anything's modules in fp32, one box an image, the whole batch in one piece. Each side
-runs in a process of its own, so that peak memory is its own; they take turns. A CPU takes a frame of 512 pixels, which
+runs in a process of its own, so that peak memory is its own; one runs after the other, so keep the machine quiet. A CPU takes a frame of 512 pixels, which
 needs 4 GB where 1024 would need 16 and more.
 """
 
@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-ROUNDS = 3
+ROUNDS = 2
 SIDES = ("released", "ours", "ours_checkpointed")
 
 
