@@ -56,10 +56,10 @@ class Orthanc:
         raise RuntimeError(f"Orthanc did not start: {(self.folder / 'orthanc.log').read_text()[-2000:]}")
 
     def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
+        process, self.process = self.process, None
+        if process is not None:
+            process.kill()
+            process.wait()
 
     def instances(self) -> list[str]:
         return requests.get(f"{self.root}/instances", auth=(USER, PASSWORD), timeout=10).json()
