@@ -37,7 +37,7 @@ check: $(VENV)/dev
 
 test: $(VENV)/dev check
 	$(BIN)/medsam models fetch lite-medsam
-	$(BIN)/pytest -n 2 -m "not integration"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not integration"
 
 DEBIAN := orthanc orthanc-dicomweb dcmtk dicom3tools dcm2niix chromium
 .make/debian:

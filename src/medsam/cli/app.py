@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -71,6 +72,9 @@ def run(arguments: list[str]) -> int:
     except CycloptsError as error:
         text = " ".join(str(error).split())
         return _fail(f"medsam: {text} See `medsam {_verb(arguments)}--help`.", 2)
+    except BrokenPipeError:  # the reader of a pipe has seen enough, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         return _fail("medsam: interrupted; what was finished is kept", INTERRUPTED)
     return result if isinstance(result, int) else 0
