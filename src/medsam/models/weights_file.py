@@ -139,6 +139,7 @@ def replacing(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         if temporary.is_file():
+            temporary.chmod(temporary.stat().st_mode | 0o044)  # safetensors files are made for their owner alone
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
         os.replace(temporary, target)
