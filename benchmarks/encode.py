@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -22,7 +21,7 @@ import torch
 from torch import Tensor
 
 from medsam.models.medsam import MedSAM, build
-from published import PublishedTinyViT, segment_anything
+from published import PublishedTinyViT, peak_mib, segment_anything
 
 Encode = Callable[[Tensor], Tensor]
 
@@ -116,7 +115,7 @@ def main() -> None:
             encode = sides(asked.kind)[asked.peak_of]()
             for _ in range(2):
                 encode(image(asked.kind))
-            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+            print(peak_mib() / 1024)
             return
         print(json.dumps(compare(asked.kind, asked.repeats), indent=1))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,12 @@ from torch.nn import functional as F
 from medsam.models.catalog import fetch
 from medsam.models.checkpoint import load_checkpoint
 from medsam.models.tiny_vit import AttentionBlock, ConvBlock, ConvNorm, Merge, TinyViT, offset_index
+
+
+def peak_mib() -> float:
+    """Peak resident memory of this process; ru_maxrss would count what the parent held when it started us."""
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) / 1024
 
 
 def stand_in_torchvision() -> None:

@@ -8,17 +8,17 @@ needs 4 GB where 1024 would need 16 and more.
 from __future__ import annotations
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from published import peak_mib, stand_in_torchvision
 
 ROUNDS = 2
 SIDES = ("released", "ours", "ours_checkpointed")
@@ -26,14 +26,7 @@ SIDES = ("released", "ours", "ours_checkpointed")
 
 def released(frame: int) -> nn.Module:
     """segment-anything's ViT-B; what it takes from torchvision is not used in training."""
-    names = {
-        "torchvision": (), "torchvision.ops": (), "torchvision.ops.boxes": ("batched_nms", "box_area"),
-        "torchvision.transforms": (), "torchvision.transforms.functional": ("resize", "to_pil_image"),
-    }  # fmt: skip
-    for name, functions in names.items():
-        module = ModuleType(name)
-        module.__dict__.update(dict.fromkeys(functions))
-        sys.modules[name] = module
+    stand_in_torchvision()
     from functools import partial
 
     from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
@@ -110,7 +103,7 @@ def seconds_and_memory(side: str, frame: int, batch: int, device: str) -> dict[s
         optimizer.step()
         loss.item()
         times.append(time.perf_counter() - began)
-    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    rss = peak_mib()
     peak = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else rss
     return {"seconds": statistics.median(times[1:]), "peak_mib": round(peak)}
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -24,7 +23,7 @@ from medsam.imaging.frame import Frame
 from medsam.imaging.image import Grid, Image
 from medsam.inference.predictor import load_predictor
 from medsam.inference.volume import segment_volume
-from published import PublishedLiteMedSAM
+from published import PublishedLiteMedSAM, peak_mib
 
 DEPTH = int(os.environ.get("MEDSAM_BENCH_DEPTH", "100"))  # fewer slices for a quick look
 BLOCK = 10
@@ -93,7 +92,7 @@ def report_peak(what: str, runtime: str) -> None:
     predictor = load_predictor(runtime=runtime, device="cpu")
     if what == "segmented":
         segment_volume(predictor, image, boxes=boxes)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(peak_mib())
 
 
 def side_by_side(runtime: str) -> dict[str, object]:
