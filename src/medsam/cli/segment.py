@@ -23,7 +23,7 @@ def segment(
     model: str | None = None,
     device: str | None = None,
     precision: Literal["fp32", "bf16", "fp16", "int8"] = "fp32",
-    runtime: Literal["auto", "torch", "openvino"] = "auto",
+    runtime: Literal["auto", "torch", "openvino"] = "torch",
     format: str | None = None,
     reference: Path | None = None,
     series: str | None = None,
