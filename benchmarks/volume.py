@@ -101,7 +101,7 @@ def side_by_side(runtime: str) -> dict[str, object]:
     seconds = {"plain": 0.0, "ours": 0.0}
     dices = []
     for start in range(-BLOCK, DEPTH, BLOCK):  # the first block warms up
-        some = {k: boxes[k] for k in range(max(0, start), max(0, start) + BLOCK)}
+        some = {k: boxes[k] for k in range(max(0, start), min(DEPTH, max(0, start) + BLOCK))}
         before = time.perf_counter()
         plain = plain_loop(model, image, some)
         between = time.perf_counter()
