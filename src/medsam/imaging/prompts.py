@@ -9,6 +9,7 @@ from medsam.errors import PromptError
 
 MAX_LABEL = 65535  # masks made from prompts hold 16 bits
 
+
 @dataclass(frozen=True)
 class Prompt:
     """A box, points, or a box with points, for one label on one slice.
