@@ -135,7 +135,7 @@ def test_a_stopped_run_leaves_its_record_and_the_next_one_adds_to_it(picture, tm
     assert run(call) == 0
     rows = json.loads(record.read_text())["runs"]
     assert len(rows) in (12, 11)
-    assert rows[0] == {key: first[key] for key in ("written", "weights", "window")} | first["runs"][0]
+    assert rows[0] == {key: first[key] for key in ("written", "weights", "window", "volume")} | first["runs"][0]
 
 
 def test_of_two_series_on_one_grid_the_one_named_is_referenced(series, tmp_path):
