@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -25,6 +26,7 @@ from medsam.models.prompt_encoder import PromptEncoder
 from medsam.models.tiny_vit import TinyViT
 from medsam.training.config import TrainConfig
 from medsam.training.loop import Outcome, fit
+from medsam.training.monitor import read_metrics
 from medsam.training.sources import PictureSource
 from medsam.training.validation import Measure
 
@@ -35,6 +37,8 @@ CONFIG = TrainConfig(
     name="tiny", data=("discs",), base="none", like="", epochs=2, global_batch=4, micro_batch=2, learning_rate=2e-3,
     workers=0, save_every=2, validate_every=4, validation_images=3, precision="fp32",
 )  # fmt: skip
+
+TOLD = replace(CONFIG, epochs=4, save_every=100)
 
 
 def tiny_model(seed: int = 0) -> MedSAM:
@@ -101,6 +105,9 @@ def in_child(task: Callable[[], object]) -> int:
         try:
             task()
             code = 0
+        except BaseException:
+            traceback.print_exc()
+            raise
         finally:
             os._exit(code)
     return child
@@ -123,6 +130,18 @@ def killed_run(discs: Path, run: Path, kills: int, seed: int) -> None:
         left = sorted(path.name for path in (run / "checkpoints").glob("*"))
         print("finished before the kill" if ended == 0 else "killed", lines(run), left)
     assert os.waitpid(in_child(lambda: train(discs, run, config, resume=True)), 0)[1] == 0
+
+
+def told_to_end(discs: Path, run: Path) -> None:
+    """A run that gets SIGTERM while it measures after step 4; says how it ended and what SIGTERM does afterwards."""
+
+    def sends(found: np.ndarray, expert: np.ndarray) -> float:
+        if sum("loss" in line for line in read_metrics(run)) == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return dice(found, expert)
+
+    stopped = train(discs, run, TOLD, measure=sends)
+    print(stopped.progress.step, stopped.finished, signal.getsignal(signal.SIGTERM) == signal.SIG_DFL)
 
 
 def lines(run: Path) -> int:
@@ -153,7 +172,9 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     what, folder, port_or_kills, seed_ = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     discs_ = Path(sys.argv[5])
-    if what == "killed":
+    if what == "told":
+        told_to_end(discs_, folder / "run")
+    elif what == "killed":
         killed_run(discs_, folder / "killed", port_or_kills, seed_)
         killed_run(discs_, folder / "whole", 0, seed_)
     else:
