@@ -110,8 +110,10 @@ class FusedTinyViT(nn.Module):
         first, _, second = encoder.patch_embed.seq
         self.patch = [_pointwise(cast(ConvNorm, first)), _pointwise(cast(ConvNorm, second))]
         self.blocks: list[FusedBottleneck | FusedAttentionBlock] = []
+        self.starts: list[int] = []  # where the blocks of each stage begin
         for module in encoder.layers:
             stage = cast(Stage, module)
+            self.starts.append(len(self.blocks))
             for block in (*stage.blocks, *(() if stage.downsample is None else (stage.downsample,))):
                 fused = FusedAttentionBlock if isinstance(block, AttentionBlock) else FusedBottleneck
                 self.blocks.append(fused(block))
@@ -122,9 +124,17 @@ class FusedTinyViT(nn.Module):
 
     def forward(self, image_B3HW: Tensor) -> Tensor:
         """Image in the model frame -> embedding (B, C, H / 4, W / 4)."""
-        x_BHWC = image_B3HW.float().permute(0, 2, 3, 1).contiguous()
-        x_BHWC = self.patch[1](self.patch[0](x_BHWC, "gelu"))
-        for block in self.blocks:
-            x_BHWC = block(x_BHWC)
+        x_BHWC = self._through(image_B3HW, len(self.blocks))
         x_BHWC = _convolve(self.conv, self.norm1(self.narrow(x_BHWC)))
         return self.norm2(x_BHWC).permute(0, 3, 1, 2).contiguous()
+
+    def stem(self, image_B3HW: Tensor, count: int) -> Tensor:
+        """As TinyViT.stem."""
+        return self._through(image_B3HW, self.starts[-count] - 1).permute(0, 3, 1, 2)
+
+    def _through(self, image_B3HW: Tensor, blocks: int) -> Tensor:
+        x_BHWC = image_B3HW.float().permute(0, 2, 3, 1).contiguous()
+        x_BHWC = self.patch[1](self.patch[0](x_BHWC, "gelu"))
+        for block in self.blocks[:blocks]:
+            x_BHWC = block(x_BHWC)
+        return x_BHWC

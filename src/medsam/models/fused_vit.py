@@ -165,12 +165,21 @@ class FusedImageEncoder(nn.Module):
         """Image in the model frame -> embedding (B, C, H / patch, W / patch)."""
         return torch.stack([self._one(image) for image in image_B3HW.float()])
 
+    def stem(self, image_B3HW: Tensor, count: int) -> Tensor:
+        """As ImageEncoder.stem."""
+        tokens = [self._through(image, self.blocks[:-count]) for image in image_B3HW.float()]
+        return torch.stack(tokens).permute(0, 3, 1, 2)
+
     def _one(self, image_3HW: Tensor) -> Tensor:
+        x_HWC = self._through(image_3HW, self.blocks)
+        narrow = self.norm1(self.narrow(x_HWC)).permute(2, 0, 1).unsqueeze(0)
+        return self.norm2(self.conv(narrow).permute(0, 2, 3, 1))[0].permute(2, 0, 1).contiguous()
+
+    def _through(self, image_3HW: Tensor, blocks: list[FusedBlock]) -> Tensor:
         h, w, _ = self.positions.shape
         p = self.patch
         patches = image_3HW.view(3, h, p, w, p).permute(1, 3, 0, 2, 4).reshape(h, w, 3 * p * p)
         x_HWC = self.patches(patches) + self.positions
-        for block in self.blocks:
+        for block in blocks:
             block(x_HWC)
-        narrow = self.norm1(self.narrow(x_HWC)).permute(2, 0, 1).unsqueeze(0)
-        return self.norm2(self.conv(narrow).permute(0, 2, 3, 1))[0].permute(2, 0, 1).contiguous()
+        return x_HWC

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medsam.errors import CheckpointError
 from medsam.models.layers import TokenMLP, init_linear, neck
 
 AttentionPath = Literal["sdpa", "explicit"]
@@ -198,7 +199,31 @@ class ImageEncoder(nn.Module):
 
     def forward(self, image_B3HW: Tensor) -> Tensor:
         """Image in the model frame -> embedding (B, out_channels, H / patch, W / patch)."""
+        return self.tail(self.stem(image_B3HW, 1), 1)
+
+    def stem(self, image_B3HW: Tensor, count: int) -> Tensor:
+        """What the last `count` blocks start from: image in the model frame -> tokens (B, C, H / patch, W / patch)."""
         x_BHWC = self.patch_embed(image_B3HW) + self.pos_embed
-        for block in self.blocks:
+        for block in self.blocks[:-count]:
             x_BHWC = block(x_BHWC)
-        return cast(Tensor, self.neck(x_BHWC.permute(0, 3, 1, 2)))
+        return cast(Tensor, x_BHWC.permute(0, 3, 1, 2))
+
+    def tail(self, x_BCHW: Tensor, count: int) -> Tensor:
+        """The last `count` blocks and the neck: output of stem -> embedding."""
+        *blocks, neck = self.tail_parts(count)
+        x_BHWC = x_BCHW.permute(0, 2, 3, 1)
+        for block in blocks:
+            x_BHWC = block(x_BHWC)
+        return cast(Tensor, neck(x_BHWC.permute(0, 3, 1, 2)))
+
+    def tail_parts(self, count: int) -> list[nn.Module]:
+        """What tail runs, in order.
+
+        Raises:
+            CheckpointError: there are not so many.
+        """
+        if not 0 < count <= len(self.blocks):
+            raise CheckpointError(
+                f"a tail of {count} blocks", expected=f"1 to {len(self.blocks)}", fix="correct the number"
+            )
+        return [*self.blocks[-count:], self.neck]

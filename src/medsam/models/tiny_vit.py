@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medsam.errors import CheckpointError
 from medsam.models.image_encoder import join_windows, pad_to_windows, split_windows
 from medsam.models.layers import init_linear, neck
 
@@ -225,7 +226,33 @@ class TinyViT(nn.Module):
 
     def forward(self, image_B3HW: Tensor) -> Tensor:
         """Image in the model frame -> embedding (B, out_channels, H / 4, W / 4)."""
+        return self.tail(self.stem(image_B3HW, 1), 1)
+
+    def stem(self, image_B3HW: Tensor, count: int) -> Tensor:
+        """What the last `count` stages start from: image in the model frame -> (B, C, H', W')."""
         x_BCHW = self.patch_embed(image_B3HW)
-        for stage in self.layers:
+        *before, last = cast("list[Stage]", list(self.layers[:-count]))
+        for stage in before:
             x_BCHW = stage(x_BCHW)
-        return cast(Tensor, self.neck(x_BCHW))
+        for block in last.blocks:
+            x_BCHW = block(x_BCHW)
+        return cast(Tensor, x_BCHW)
+
+    def tail(self, x_BCHW: Tensor, count: int) -> Tensor:
+        """The last `count` stages, with the step into them and the neck: output of stem -> embedding."""
+        for module in self.tail_parts(count):
+            x_BCHW = module(x_BCHW)
+        return x_BCHW
+
+    def tail_parts(self, count: int) -> list[nn.Module]:
+        """What tail runs, in order.
+
+        Raises:
+            CheckpointError: not a number of stages that leaves a stage before them.
+        """
+        if not 0 < count < len(self.layers):
+            raise CheckpointError(
+                f"a tail of {count} stages", expected=f"1 to {len(self.layers) - 1}", fix="correct the number"
+            )
+        before = cast(Stage, self.layers[-count - 1])
+        return [cast(Merge, before.downsample), *self.layers[-count:], self.neck]
