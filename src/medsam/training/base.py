@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
-
-import torch
 
 from medsam.errors import ModelUnavailableError
 from medsam.models.catalog import CATALOG, resolve
@@ -60,12 +57,3 @@ def new_manifest(base: Manifest, config: TrainConfig) -> Manifest:
         sha256=None,
         licence=config.licence or None,
     )
-
-
-def encoder_identity(model: MedSAM) -> str:
-    """Hex sha256 of the image encoder's weights: what embeddings of a frozen encoder are kept under."""
-    made = hashlib.sha256()
-    for name, tensor in sorted(model.image_encoder.state_dict().items()):
-        made.update(name.encode())
-        made.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return made.hexdigest()

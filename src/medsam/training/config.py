@@ -25,7 +25,9 @@ class TrainConfig:
         tune_split: Rows to measure on during training; "" measures nothing.
         base: Catalog name or file of the weights to start from.
         like: Catalog name whose pre-processing the model gets; "" keeps that of the base.
-        encoder: "full" trains the image encoder, "lora" adds low-rank updates to its attention, "frozen" leaves it.
+        encoder: "full" trains the image encoder, "lora" adds low-rank updates to its attention, "tail" trains its last
+            part, "frozen" leaves it.
+        tail: Blocks of a ViT, or stages of a TinyViT, that learn with encoder = "tail"; the neck learns with them.
         lora_rank: Rank of the updates with encoder = "lora".
         epochs: Times every sample is seen.
         global_batch: Images of one step, over all processes and accumulated micro-batches.
@@ -42,7 +44,8 @@ class TrainConfig:
         average: Decay of a running average of the weights, as 0.999, which is then the result; 0 is off.
         precision: "auto" is bf16 on CUDA and fp32 elsewhere; weights and optimizer are fp32 always.
         checkpoint_activations: Compute encoder blocks again in the backward pass instead of keeping them.
-        cache_embeddings: With encoder = "frozen": encode each image once and keep the embedding on disk.
+        cache_embeddings: With encoder = "frozen" or "tail": encode each image once and keep on disk what does not change.
+        cache_folder: Where these are kept, for runs that share them; "" is in the folder of the run.
         validate_every: Steps between measurements on tune_split; 0 is once an epoch.
         validation_images: Most images of tune_split that are measured, evenly chosen.
         save_every: Steps between checkpoints.
@@ -57,7 +60,8 @@ class TrainConfig:
     tune_split: str = "tune"  # Training protocol: monitor the performance on the tuning set
     base: str = "sam-vit-b"  # Training protocol: initialized with the pre-trained SAM, ViT-Base
     like: str = "medsam-vit-b"  # Dataset curation and pre-processing: 1024 x 1024 x 3, [0, 1]
-    encoder: Literal["full", "lora", "frozen"] = "full"  # Training protocol: encoder and decoder updated
+    encoder: Literal["full", "lora", "tail", "frozen"] = "full"  # Training protocol: encoder and decoder updated
+    tail: int = 1
     lora_rank: int = 8
     epochs: int = 150  # Training protocol
     global_batch: int = 160  # Training protocol
@@ -75,6 +79,7 @@ class TrainConfig:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     checkpoint_activations: bool = False
     cache_embeddings: bool = False
+    cache_folder: str = ""
     validate_every: int = 0
     validation_images: int = 500
     save_every: int = 500
@@ -84,7 +89,15 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
-        for name in ("epochs", "global_batch", "micro_batch", "prompts_per_image", "save_every", "validation_images"):
+        for name in (
+            "epochs",
+            "global_batch",
+            "micro_batch",
+            "prompts_per_image",
+            "save_every",
+            "validation_images",
+            "tail",
+        ):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
         for name in ("validate_every", "workers", "seed", "box_noise_px", "quality_weight", "weight_decay"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
@@ -94,7 +107,8 @@ class TrainConfig:
         _require(self.lora_rank >= 1, "lora_rank", self.lora_rank, "1 or more")
         _require(bool(self.data), "data", [], "a store or a folder at least")
         if self.cache_embeddings:
-            _require(self.encoder == "frozen", "cache_embeddings", True, 'encoder = "frozen", or embeddings change')
+            wanted = 'encoder = "frozen" or "tail", or embeddings change'
+            _require(self.encoder in ("frozen", "tail"), "cache_embeddings", True, wanted)
 
     def to_json(self) -> str:
         """As kept with the run."""
@@ -102,7 +116,7 @@ class TrainConfig:
 
 
 # What may differ when a run goes on: it decides how fast, not what.
-FREE_ON_RESUME = frozenset({"workers", "save_every"})
+FREE_ON_RESUME = frozenset({"workers", "save_every", "cache_folder"})
 
 
 def read_config(path: Path, **changes: object) -> TrainConfig:

@@ -20,9 +20,10 @@ from medsam.io.formats import FORMATS
 from medsam.models.checkpoint import load_checkpoint
 from medsam.models.manifest import Manifest
 from medsam.models.medsam import MedSAM
-from medsam.training.base import encoder_identity, load_base, new_manifest
+from medsam.training.base import load_base, new_manifest
 from medsam.training.config import TrainConfig
 from medsam.training.dataset import Draws, join
+from medsam.training.features import stem_identity
 from medsam.training.loop import MODEL, fit
 from medsam.training.objective import Objective
 from medsam.training.parts import learning, prepare
@@ -176,7 +177,7 @@ def _scores(predictor: Predictor, kept: Source, config: TrainConfig, measures: M
 
 
 def _predictor(model: MedSAM, manifest: Manifest, device: torch.device) -> Predictor:
-    return Predictor(TorchRuntime(model, device=device), manifest, weights=encoder_identity(model))
+    return Predictor(TorchRuntime(model, device=device), manifest, weights=stem_identity(model))
 
 
 def compare(before: Sequence[Score], after: Sequence[Score]) -> Comparison:

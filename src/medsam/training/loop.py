@@ -19,7 +19,6 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import get_total_norm
 
 from medsam.errors import DataError
-from medsam.inference.cache import EmbeddingCache
 from medsam.inference.predictor import Predictor
 from medsam.inference.runtime import Precision, TorchRuntime
 from medsam.io.atomic import replacing
@@ -27,12 +26,12 @@ from medsam.models.checkpoint import save_checkpoint
 from medsam.models.manifest import Manifest
 from medsam.models.medsam import MedSAM
 from medsam.training import checkpoint_run
-from medsam.training.base import encoder_identity
 from medsam.training.card import write_card
 from medsam.training.checkpoint_run import Learner, Progress
 from medsam.training.config import FREE_ON_RESUME, TrainConfig, differences, load_config
 from medsam.training.dataset import Batch, Draws, micro_batches, share, total_steps
 from medsam.training.distributed import Processes, joined
+from medsam.training.features import Features, stem_identity
 from medsam.training.monitor import Monitor, draw
 from medsam.training.objective import Objective
 from medsam.training.parts import Average, learning, plain, prepare
@@ -40,7 +39,6 @@ from medsam.training.sources import Source
 from medsam.training.validation import Measure, Score, measure, medians
 
 CONFIG, MODEL, BEST, CURVE = "config.json", "model.safetensors", "best.safetensors", "curve.png"
-CACHE_BYTES = 1 << 40  # embeddings of a run are not trimmed: all of them are needed every epoch
 BAD_STEPS = 10  # in a row with a loss that is not finite, then the run stops
 
 
@@ -67,8 +65,7 @@ class _Run:
     folder: Path
     learner: Learner
     objective: nn.Module
-    predictor: Predictor
-    cache: EmbeddingCache | None
+    features: Features | None
     processes: Processes
     tune: Source | None
     measures: Mapping[str, Measure]
@@ -124,8 +121,7 @@ def fit(
             folder=folder,
             learner=learner,
             objective=_parallel(Objective(model, config), processes),
-            predictor=_predictor(config, learner, processes),
-            cache=EmbeddingCache(folder / "embeddings", max_bytes=CACHE_BYTES) if config.cache_embeddings else None,
+            features=_features(config, folder, learner, processes) if config.cache_embeddings else None,
             processes=processes,
             tune=tune,
             measures=measures,
@@ -175,11 +171,21 @@ def _parallel(objective: Objective, processes: Processes) -> nn.Module:
     return DistributedDataParallel(objective, device_ids=on)
 
 
-def _predictor(config: TrainConfig, learner: Learner, processes: Processes) -> Predictor:
-    """Serves the model as it is at any time; embeddings are kept under the identity of its frozen encoder."""
-    precision: Precision = "bf16" if _is_half(config, processes.device) else "fp32"
-    runtime = TorchRuntime(learner.model, device=processes.device, precision=precision)
-    return Predictor(runtime, learner.manifest, weights=encoder_identity(learner.model))
+def _features(config: TrainConfig, folder: Path, learner: Learner, processes: Processes) -> Features:
+    place = Path(config.cache_folder) if config.cache_folder else folder / "embeddings"
+    precision, device = _precision(config, processes.device), processes.device
+    return Features(config, learner.model, learner.manifest, place, device=device, precision=precision)
+
+
+def _predictor(run: _Run) -> Predictor:
+    """Serves the weights as they are now: on a CPU the runtime holds copies, so one predictor is good for one look."""
+    model, device = run.learner.model, run.processes.device
+    runtime = TorchRuntime(model, device=device, precision=_precision(run.config, device))
+    return Predictor(runtime, run.learner.manifest, weights=stem_identity(model))
+
+
+def _precision(config: TrainConfig, device: torch.device) -> Precision:
+    return "bf16" if _is_half(config, device) else "fp32"
 
 
 def _is_half(config: TrainConfig, device: torch.device) -> bool:
@@ -268,19 +274,12 @@ def _accumulate(run: _Run, batches: Iterator[Batch], step: int) -> tuple[Tensor,
         half = torch.autocast(processes.device.type, dtype=torch.bfloat16, enabled=_is_half(config, processes.device))
         with quiet:
             with half:
-                losses_B = run.objective(batch, _features(run, batch))
+                losses_B = run.objective(batch, None if run.features is None else run.features.of(batch.slices))
             # DistributedDataParallel divides by the number of processes, the loss by the global batch
             (losses_B.sum() * (processes.world / config.global_batch)).backward()
         losses.append(losses_B.detach())
         names += batch.names
     return torch.cat(losses), names, waited
-
-
-def _features(run: _Run, batch: Batch) -> Tensor | None:
-    if run.cache is None:
-        return None
-    embeddings = run.cache.embed(run.predictor, list(batch.slices))
-    return torch.cat([one.features.to(run.processes.device) for one in embeddings])
 
 
 def _count_bad(run: _Run, losses: Tensor, names: list[str], progress: Progress) -> None:
@@ -313,7 +312,13 @@ def _measured(
     with average.applied(learner.model) if average is not None else nullcontext():
         found: list[Score] = []
         for scores in measure(
-            run.predictor, tune, run.config, run.measures, cache=run.cache, rank=processes.rank, world=processes.world
+            _predictor(run),
+            tune,
+            run.config,
+            run.measures,
+            features=run.features,
+            rank=processes.rank,
+            world=processes.world,
         ):
             found += scores
             if asked.is_set():

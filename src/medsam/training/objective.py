@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from medsam.models.medsam import MedSAM
 from medsam.training.config import TrainConfig
 from medsam.training.dataset import Batch
+from medsam.training.features import encoder_of
 from medsam.training.loss import overlap, segmentation_loss
 
 
@@ -28,11 +29,9 @@ class Objective(nn.Module):
 
         Args:
             batch: On the model's device.
-            features_BCHW: Embeddings, where the encoder is frozen and they are known already.
+            features_BCHW: What the frozen part of the encoder makes of the images, where it is known already.
         """
-        if features_BCHW is None:
-            with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.encoder != "frozen"):
-                features_BCHW = self.model.encode(batch.image_B3SS)
+        features_BCHW = self._encode(batch, features_BCHW)
         logits_T1hw, quality_T1 = self._decode(features_BCHW, batch)
         logits_TSS = _to_frame(logits_T1hw.float(), batch.image_B3SS.shape[-1])
         masks_TSS = batch.masks_TSS.float()
@@ -42,6 +41,18 @@ class Objective(nn.Module):
             error_T = (quality_T1[:, 0].float() - overlap(logits_TSS, masks_TSS, inside_TSS)) ** 2
             losses_T = losses_T + self.config.quality_weight * error_T
         return torch.stack([part.mean() for part in torch.split(losses_T, list(batch.counts))])
+
+    def _encode(self, batch: Batch, features_BCHW: Tensor | None) -> Tensor:
+        """Embeddings of the images; no gradient reaches what is frozen."""
+        learns = torch.is_grad_enabled() and self.config.encoder != "frozen"
+        if self.config.encoder != "tail":
+            with torch.set_grad_enabled(learns):
+                return self.model.encode(batch.image_B3SS) if features_BCHW is None else features_BCHW
+        encoder, count = encoder_of(self.model), self.config.tail
+        if features_BCHW is None:
+            with torch.no_grad():
+                features_BCHW = encoder.stem(batch.image_B3SS, count)
+        return encoder.tail(features_BCHW, count)
 
     def _decode(self, features_BCHW: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """All targets: one embedding each where every image has one, else image by image on a shared embedding."""

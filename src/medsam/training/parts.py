@@ -17,6 +17,7 @@ from medsam.models.image_encoder import ImageEncoder
 from medsam.models.medsam import MedSAM
 from medsam.models.tiny_vit import TinyViT
 from medsam.training.config import TrainConfig
+from medsam.training.features import encoder_of
 
 ADAPTED = ("qkv", "proj")  # the linear layers of attention
 AMBIGUOUS = (1, 2, 3)  # mask tokens for ambiguous prompts, which a box never asks for
@@ -55,6 +56,9 @@ def prepare(model: MedSAM, config: TrainConfig) -> MedSAM:
         model.image_encoder.requires_grad_(True)
     elif config.encoder == "lora":
         _adapt(model.image_encoder, config.lora_rank)
+    elif config.encoder == "tail":
+        for part in encoder_of(model).tail_parts(config.tail):
+            part.requires_grad_(True)
     if config.checkpoint_activations:
         _compute_twice(model.image_encoder)
     return model

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medsam.inference.cache import EmbeddingCache
 from medsam.inference.predictor import Predictor
 from medsam.training.config import TrainConfig
 from medsam.training.dataset import simulated_boxes
+from medsam.training.features import Features
 from medsam.training.sources import Source
 
 TARGETS = 20  # most of one image, as medsam evaluate
@@ -37,7 +37,7 @@ def measure(
     config: TrainConfig,
     measures: Mapping[str, Measure],
     *,
-    cache: EmbeddingCache | None = None,
+    features: Features | None = None,
     rank: int = 0,
     world: int = 1,
 ) -> Iterator[list[Score]]:
@@ -48,7 +48,7 @@ def measure(
         source: Where from.
         config: How boxes are perturbed, and how many images at most.
         measures: By name.
-        cache: Of embeddings, where the encoder does not change.
+        features: What is known already of pictures, where part of the encoder does not change.
         rank: Of this process; it takes every world-th unit.
         world: Processes that share the work.
 
@@ -63,7 +63,7 @@ def measure(
         chosen = sorted(rng.permutation(len(slice_.masks))[:TARGETS].tolist())
         boxes_N4 = simulated_boxes([slice_.masks[i] for i in chosen], config, rng)
         pixels = slice_.pixels_HW3
-        embedding = predictor.embed(pixels) if cache is None else cache.embed(predictor, [pixels])[0]
+        embedding = predictor.embed(pixels) if features is None else features.embedding(pixels, predictor)
         found_NHW, _ = predictor.decode(embedding, boxes=boxes_N4)
         yield [
             Score(

@@ -1,0 +1,118 @@
+"""What the frozen part of an image encoder makes of pictures: encoded once, kept on disk, taken from there after.
+
+Shapes: B pictures, C channels, H rows, W columns of the features.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from medsam.errors import CheckpointError
+from medsam.inference.cache import EmbeddingCache
+from medsam.inference.embedding import Embedding
+from medsam.inference.predictor import Predictor
+from medsam.inference.runtime import Precision, TorchRuntime
+from medsam.models.image_encoder import ImageEncoder
+from medsam.models.manifest import Manifest
+from medsam.models.medsam import MedSAM
+from medsam.models.tiny_vit import TinyViT
+from medsam.training.config import TrainConfig
+
+CACHE_BYTES = 1 << 40  # features of a run are not trimmed: all of them are needed every epoch
+
+
+class StemRuntime(TorchRuntime):
+    """Encodes with all but the tail of an image encoder."""
+
+    def __init__(self, model: MedSAM, *, tail: int, device: torch.device, precision: Precision) -> None:
+        super().__init__(model, device=device, precision=precision)
+        self.tail = tail
+
+    def encode(self, image_B3SS: Tensor) -> Tensor:
+        """Slices in the model frame -> what the tail starts from, float32."""
+        with torch.no_grad(), self._arithmetic():
+            return self.model.image_encoder.stem(image_B3SS.to(self.device), self.tail).float()
+
+
+class Features:
+    """Features of pictures under a frozen stem, or the embeddings of a frozen encoder.
+
+    Args:
+        config: encoder "frozen" or "tail".
+        model: In training.
+        manifest: Of its input.
+        folder: Where features are kept; runs with the same frozen weights may share it.
+        device: Of the model.
+        precision: Of the encoder.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: MedSAM,
+        manifest: Manifest,
+        folder: Path,
+        *,
+        device: torch.device,
+        precision: Precision,
+    ) -> None:
+        self.model = model
+        self.tail = config.tail if config.encoder == "tail" else 0
+        runtime = (
+            StemRuntime(model, tail=self.tail, device=device, precision=precision)
+            if self.tail
+            else TorchRuntime(model, device=device, precision=precision)
+        )
+        self.predictor = Predictor(runtime, manifest, weights=stem_identity(model, self.tail))
+        self.cache = EmbeddingCache(folder, max_bytes=CACHE_BYTES)
+        self.device = device
+
+    def of(self, pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """Features of (H, W, 3) pictures, (B, C, H, W) on the device."""
+        kept = self.cache.embed(self.predictor, pictures)
+        return torch.cat([one.features.to(self.device) for one in kept])
+
+    def embedding(self, picture: NDArray[np.uint8], predictor: Predictor) -> Embedding:
+        """The embedding of a picture under the weights as they are now, for a predictor around them."""
+        features_1CHW = self.of([picture])
+        if self.tail:
+            with torch.no_grad():
+                features_1CHW = encoder_of(self.model).tail(features_1CHW, self.tail)
+        return Embedding(features_1CHW, predictor.frame_of(*picture.shape[:2]), predictor.weights)
+
+
+def encoder_of(model: MedSAM) -> ImageEncoder | TinyViT:
+    """The image encoder of a model in training.
+
+    Raises:
+        CheckpointError: it was rearranged for inference.
+    """
+    encoder = model.image_encoder
+    if not isinstance(encoder, ImageEncoder | TinyViT):
+        raise CheckpointError(
+            f"an image encoder of kind {type(encoder).__name__}", expected="one to train", fix="load it from its file"
+        )
+    return encoder
+
+
+def stem_identity(model: MedSAM, tail: int = 0) -> str:
+    """Hex sha256 of the encoder weights before the tail, of all without one: what features are kept under."""
+    encoder = encoder_of(model)
+    learnt = {id(tensor) for part in (encoder.tail_parts(tail) if tail else ()) for tensor in _tensors(part)}
+    made = hashlib.sha256(f"tail {tail}".encode() if tail else b"")
+    for name, tensor in sorted(encoder.state_dict(keep_vars=True).items()):
+        if id(tensor) not in learnt:
+            made.update(name.encode())
+            made.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return made.hexdigest()
+
+
+def _tensors(part: nn.Module) -> list[Tensor]:
+    return [*part.parameters(), *part.buffers()]
