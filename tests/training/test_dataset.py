@@ -22,7 +22,7 @@ from medsam.imaging.intensity import normalize
 from medsam.inference.predictor import Predictor
 from medsam.inference.runtime import TorchRuntime
 from medsam.io.formats import read_image
-from medsam.training.dataset import Draws, Order, micro_batches, share, total_steps
+from medsam.training.dataset import BalancedOrder, Draws, Order, micro_batches, order_of, share, total_steps
 from medsam.training.sources import Case as Pair
 from medsam.training.sources import CaseSource, Mixed, PictureSource
 
@@ -160,3 +160,31 @@ def test_no_target_at_all_is_refused(discs: Path) -> None:
         PictureSource(source(discs, "train").records, none)
     with pytest.raises(DataError, match="no slice of 1 has a target"):
         CaseSource([Pair("1", discs / "images/1.png", discs / "masks/1.png")], none, modality=None, window=None)
+
+
+def test_groups_are_drawn_equally_often_and_without_repeats() -> None:
+    groups = [np.array([0, 1, 2]), np.array([3, 4, 5, 6, 7]), np.array([8])]
+    order = BalancedOrder(groups, seed=3)
+    drawn = [order.unit(d) for d in range(45)]
+    for round_ in range(15):  # a round takes one of each group
+        assert [sum(u in group for u in drawn[3 * round_ : 3 * round_ + 3]) for group in groups] == [1, 1, 1]
+    for group in groups:  # and a group is gone through before a unit of it comes again
+        own = [u for u in drawn if u in group]
+        for start in range(0, 15, len(group)):
+            assert sorted(own[start : start + len(group)]) == group.tolist()
+    assert len({tuple(drawn[d : d + 3]) for d in range(0, 45, 3)}) > 5
+    assert drawn != [BalancedOrder(groups, seed=4).unit(d) for d in range(45)]
+    again = pickle.loads(pickle.dumps(order))
+    assert [again.unit(d) for d in (44, 3, 17)] == [drawn[d] for d in (44, 3, 17)]
+
+
+@pytest.mark.parametrize(
+    ("balance", "kind"), [("none", Order), ("modality", BalancedOrder), ("dataset", BalancedOrder)]
+)
+def test_the_balance_says_what_groups_are(discs: Path, balance: str, kind: type) -> None:
+    one, two = source(discs, "train"), source(discs, "tune")
+    two.records = [replace(record, dataset="others") for record in two.records]
+    order = order_of(Mixed([one, two]), replace(CONFIG, balance=balance))  # type: ignore[arg-type]
+    assert isinstance(order, kind)
+    late = sum(order.unit(d) >= len(one) for d in range(12))
+    assert late == {"none": 3, "modality": 3, "dataset": 6}[balance]

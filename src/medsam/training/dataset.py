@@ -126,6 +126,51 @@ class Order:
         Order.__init__(self, *state)
 
 
+class BalancedOrder:
+    """Every group is drawn equally often, its units in new permutations laid end to end, whatever their number.
+
+    Draw number d belongs to round d // groups; a round draws from every group once, in a new permutation of them.
+    """
+
+    def __init__(self, groups: Sequence[NDArray[np.int64]], seed: int) -> None:
+        self.groups = list(groups)
+        self.seed = seed
+        self._permutation = lru_cache(maxsize=2 * len(self.groups))(self._make)
+        self._turns = lru_cache(maxsize=2)(self._make_turns)
+
+    def _make(self, group: int, epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng([self.seed, 4, group, epoch]).permutation(self.groups[group])
+
+    def _make_turns(self, round_: int) -> NDArray[np.int64]:
+        return np.random.default_rng([self.seed, 5, round_]).permutation(len(self.groups))
+
+    def unit(self, draw: int) -> int:
+        """Number of the unit of a draw."""
+        round_, turn = divmod(draw, len(self.groups))
+        group = int(self._turns(round_)[turn])
+        epoch, position = divmod(round_, len(self.groups[group]))
+        return int(self._permutation(group, epoch)[position])
+
+    def __getstate__(self) -> tuple[list[NDArray[np.int64]], int]:
+        """Without what can be made again."""
+        return self.groups, self.seed
+
+    def __setstate__(self, state: tuple[list[NDArray[np.int64]], int]) -> None:
+        """As made."""
+        BalancedOrder.__init__(self, *state)
+
+
+def order_of(source: Source, config: TrainConfig) -> Order | BalancedOrder:
+    """In which order a run draws the units of its data."""
+    if config.balance == "none":
+        return Order(len(source), config.seed)
+    groups: dict[str, list[int]] = {}
+    for number in range(len(source)):
+        unit = source.unit(number)
+        groups.setdefault(unit.modality if config.balance == "modality" else unit.dataset, []).append(number)
+    return BalancedOrder([np.array(groups[name], dtype=np.int64) for name in sorted(groups)], config.seed)
+
+
 class Draws(Dataset[Batch]):
     """Samples by draw number; every random choice of a draw comes from the seed and that number alone."""
 
@@ -133,7 +178,7 @@ class Draws(Dataset[Batch]):
         self.source = source
         self.manifest = manifest
         self.config = config
-        self.order = Order(len(source), config.seed)
+        self.order = order_of(source, config)
 
     def __getitem__(self, draw: int) -> Batch:
         """The sample of a draw, as a batch of one image."""
