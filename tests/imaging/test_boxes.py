@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from medsam.errors import PromptError
 from medsam.imaging.boxes import (
+    MOVES,
     box_from_mask,
     boxes_from_labels,
     clip_boxes,
@@ -123,12 +124,52 @@ def test_shaken_boxes_stay_valid_prompts(height: int, width: int, seed: int, max
     rng = np.random.default_rng(seed)
     mask = np.zeros((height, width), bool)
     mask[rng.integers(height), rng.integers(width)] = True
-    for noise in ("both", "enlarge"):
-        moved = perturb_boxes(box_from_mask(mask)[None], height, width, rng, max_px=max_px, noise=noise)  # type: ignore[arg-type]
-        validate_boxes(moved, height, width)
-        assert (moved[:, 2:] - moved[:, :2]).min() >= 1 - 1e-9
+    for noise in MOVES:
+        for share in (None, 0.2):
+            box = box_from_mask(mask)[None]
+            moved = perturb_boxes(box, height, width, rng, max_px=max_px, noise=noise, max_share=share)
+            validate_boxes(moved, height, width)
+            assert (moved[:, 2:] - moved[:, :2]).min() >= 1 - 1e-9
 
 
 def test_no_noise_moves_nothing() -> None:
     boxes = np.array([[1.0, 2, 3, 4]])
     assert np.array_equal(perturb_boxes(boxes, 8, 8, np.random.default_rng(0), max_px=0), boxes)
+
+
+def test_a_shifted_box_keeps_its_size_and_stays_in_the_slice() -> None:
+    boxes = np.array([[2.0, 100, 22, 130]] * 300)
+    moved = perturb_boxes(boxes, 256, 256, np.random.default_rng(0), max_px=40, noise="shift")  # 10 slice pixels
+    assert np.allclose(moved[:, 2:] - moved[:, :2], [20, 30])
+    assert moved[:, 0].min() == 0  # 2 pixels of room on the left, 10 on the right
+    assert 11.5 < moved[:, 0].max() <= 12
+    assert 90 <= moved[:, 1].min() < 90.5
+    assert 109.5 < moved[:, 1].max() <= 110
+
+
+def test_all_noise_moves_boxes_and_their_sides_within_the_limit() -> None:
+    boxes = np.array([[100.0, 100, 140, 160]] * 2000)
+    moves = perturb_boxes(boxes, 1024, 1024, np.random.default_rng(0), max_px=20, noise="all") - boxes
+    assert 18 < np.abs(moves).max() <= 20
+    # both sides of an axis hold half of the shift: variance 100/3 of it and 100/3 of their own, so correlation 1/2
+    assert np.corrcoef(moves[:, 0], moves[:, 2])[0, 1] == pytest.approx(0.5, abs=0.05)
+    own = perturb_boxes(boxes, 1024, 1024, np.random.default_rng(0), max_px=20, noise="both") - boxes
+    assert abs(np.corrcoef(own[:, 0], own[:, 2])[0, 1]) < 0.06
+
+
+def test_a_share_limits_the_move_to_the_size_of_the_box() -> None:
+    boxes = np.array([[100.0, 100, 110, 140], [200, 200, 600, 900]] * 500)
+    moves = np.abs(perturb_boxes(boxes, 1024, 1024, np.random.default_rng(0), max_px=20, max_share=0.1) - boxes)
+    small, large = moves[::2], moves[1::2]
+    assert 0.95 < small[:, [0, 2]].max() <= 1.0  # a tenth of 10
+    assert 3.8 < small[:, [1, 3]].max() <= 4.0  # a tenth of 40
+    assert 19 < large.max() <= 20  # a tenth of 400 is more than 20
+
+
+def test_the_papers_noise_draws_the_same_boxes_as_ever() -> None:
+    boxes = np.array([[10.0, 20, 30, 50], [1, 2, 13, 24]])
+    rng = np.random.default_rng(5)
+    by_hand = boxes + rng.uniform(-20, 20, (2, 4)) * np.array([-1.0, -1, 1, 1]) * (np.array([64, 128, 64, 128]) / 1024)
+    assert np.array_equal(
+        perturb_boxes(boxes, 128, 64, np.random.default_rng(5)), np.clip(by_hand, 0, [64, 128, 64, 128])
+    )

@@ -63,6 +63,17 @@ def test_boxes_move_by_at_most_the_noise(discs: Path) -> None:
     assert (moves > 0.1).any()
 
 
+def test_a_share_keeps_the_box_on_a_small_target(discs: Path) -> None:
+    config = replace(CONFIG, box_noise_px=400.0)
+    still = Draws(source(discs, "train"), MANIFEST, replace(config, box_noise_px=0.0))
+    noisy = Draws(source(discs, "train"), MANIFEST, replace(config, box_noise_share=0.1, box_noise="shift"))
+    for draw in range(20):
+        x0, y0, x1, y1 = still[draw].boxes_T4[0].tolist()
+        moves = (noisy[draw].boxes_T4[0] - still[draw].boxes_T4[0]).abs()
+        assert (moves <= 0.1 * torch.tensor([x1 - x0, y1 - y0]).repeat(2) + 1e-4).all()
+        assert moves.max() > 0.01
+
+
 def test_several_targets_of_an_image_share_it(discs: Path) -> None:
     one = Draws(source(discs, "train"), MANIFEST, CONFIG)
     many = Draws(source(discs, "train"), MANIFEST, replace(CONFIG, prompts_per_image=5))

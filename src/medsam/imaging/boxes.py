@@ -7,6 +7,7 @@ edge of the slice: x in [0, W], y in [0, H].
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from medsam.errors import PromptError
 
 Boxes = NDArray[np.float64]
-Noise = Literal["enlarge", "both"]
+Noise = Literal["enlarge", "both", "shift", "all"]
+OUTWARD: Boxes = np.array([-1.0, -1.0, 1.0, 1.0])
 
 
 def validate_boxes(boxes: object, height: int, width: int) -> Boxes:
@@ -135,6 +137,7 @@ def perturb_boxes(
     max_px: float = 20.0,
     frame: int = 1024,
     noise: Noise = "both",
+    max_share: float | None = None,
 ) -> Boxes:
     """Move every side of every box by a random amount, as a hurried reader would.
 
@@ -145,20 +148,52 @@ def perturb_boxes(
         rng: Where the numbers come from.
         max_px: Largest move of a side, in pixels of a frame x frame picture of the slice.
         frame: The paper's frame, 1024.
-        noise: "both": each side in or out by up to max_px; "enlarge": outwards only, as the released training does.
+        noise: One of the keys of MOVES.
+        max_share: Largest move of a side, as a share of the box's own width or height; None sets no such limit.
 
     Returns:
         (N, 4) float64, clipped to the slice; a box that would vanish keeps at least one pixel.
 
     Source: paper, Methods, "Training protocol" (random perturbation of 0-20 pixels).
     """
-    scale = np.array([width, height, width, height]) / frame
-    outward = np.array([-1.0, -1.0, 1.0, 1.0])
-    low = -max_px if noise == "both" else 0.0
-    moves = rng.uniform(low, max_px, size=boxes_N4.shape) * scale * outward
+    size_4 = np.array([width, height, width, height])
+    moves = MOVES[noise](boxes_N4.shape, max_px, rng) * (size_4 / frame)
+    if max_share is not None:
+        sides_N4 = np.tile(boxes_N4[:, 2:] - boxes_N4[:, :2], 2)
+        moves *= np.minimum(1.0, max_share * sides_N4 / np.maximum(max_px * size_4 / frame, 1e-9))
+    if noise == "shift":  # stops at the edge of the slice, so that the box keeps its size
+        low_N2, high_N2 = -boxes_N4[:, :2], size_4[:2] - boxes_N4[:, 2:]
+        moves = np.tile(np.clip(moves[:, :2], np.minimum(low_N2, 0), np.maximum(high_N2, 0)), 2)
     moved = clip_boxes(boxes_N4 + moves, height, width)
     for axis, size in ((0, width), (1, height)):
         thin = moved[:, axis + 2] - moved[:, axis] < 1
         centre = np.clip((boxes_N4[:, axis] + boxes_N4[:, axis + 2]) / 2, 0.5, size - 0.5)
         moved[thin, axis], moved[thin, axis + 2] = centre[thin] - 0.5, centre[thin] + 0.5
     return moved
+
+
+def _both(shape: tuple[int, ...], most: float, rng: np.random.Generator) -> Boxes:
+    return rng.uniform(-most, most, size=shape) * OUTWARD
+
+
+def _enlarge(shape: tuple[int, ...], most: float, rng: np.random.Generator) -> Boxes:
+    return rng.uniform(0.0, most, size=shape) * OUTWARD
+
+
+def _shift(shape: tuple[int, ...], most: float, rng: np.random.Generator) -> Boxes:
+    moves_N2 = rng.uniform(-most, most, size=(shape[0], 2))
+    return np.concatenate([moves_N2, moves_N2], axis=1)
+
+
+def _all(shape: tuple[int, ...], most: float, rng: np.random.Generator) -> Boxes:
+    return _shift(shape, most / 2, rng) + _both(shape, most / 2, rng)
+
+
+# How the sides move, in pixels of the frame: each by itself in or out (the paper), each outwards only (the released
+# training), the box as a whole, or half of the room as a whole and half of it side by side.
+MOVES: dict[Noise, Callable[[tuple[int, ...], float, np.random.Generator], Boxes]] = {
+    "both": _both,
+    "enlarge": _enlarge,
+    "shift": _shift,
+    "all": _all,
+}

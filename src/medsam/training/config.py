@@ -39,7 +39,9 @@ class TrainConfig:
         beta2: Of AdamW.
         weight_decay: Of AdamW.
         box_noise_px: Largest move of a side of the box, in pixels of a 1024 x 1024 picture.
-        box_noise: "both" moves sides in or out; "enlarge" outwards only, as the released training does.
+        box_noise: "both" moves sides in or out; "enlarge" outwards only, as the released training does; "shift" the box
+            as a whole; "all" half of the room as a whole and half of it side by side.
+        box_noise_share: Limit of a move as a share of the box's width or height, so that it finds a small target; 0 is none.
         prompts_per_image: Most targets of an image in one step; 1 is one image-mask pair a sample, as in the paper.
         quality_weight: Weight of the squared error of the predicted IoU in the loss; 0 leaves that head alone.
         average: Decay of a running average of the weights, as 0.999, which is then the result; 0 is off.
@@ -75,6 +77,7 @@ class TrainConfig:
     weight_decay: float = 0.01  # Training protocol
     box_noise_px: float = 20.0  # Training protocol: random perturbation of 0-20 pixels
     box_noise: Noise = "both"
+    box_noise_share: float = 0.0
     prompts_per_image: int = 1  # Training protocol: image-mask pairs
     quality_weight: float = 0.0
     average: float = 0.0
@@ -101,7 +104,15 @@ class TrainConfig:
             "tail",
         ):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
-        for name in ("validate_every", "workers", "seed", "box_noise_px", "quality_weight", "weight_decay"):
+        for name in (
+            "validate_every",
+            "workers",
+            "seed",
+            "box_noise_px",
+            "box_noise_share",
+            "quality_weight",
+            "weight_decay",
+        ):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         _require(0 < self.learning_rate < 1, "learning_rate", self.learning_rate, "more than 0 and less than 1")
         for name in ("beta1", "beta2", "average"):

@@ -81,7 +81,15 @@ def simulated_boxes(
     """A perturbed box around each mask, (T, 4) in slice pixels."""
     height, width = masks[0].shape
     tight_T4 = np.stack([box_from_mask(mask) for mask in masks])
-    return perturb_boxes(tight_T4, height, width, rng, max_px=config.box_noise_px, noise=config.box_noise)
+    return perturb_boxes(
+        tight_T4,
+        height,
+        width,
+        rng,
+        max_px=config.box_noise_px,
+        noise=config.box_noise,
+        max_share=config.box_noise_share or None,
+    )
 
 
 def join(samples: Sequence[Batch]) -> Batch:
