@@ -164,6 +164,26 @@ def test_safetensors_carries_its_manifest_and_comes_back(tmp_path, vit):
     assert inspect_checkpoint(path).layout == "safetensors"
 
 
+def test_half_files_are_half_the_size_and_come_back_as_fp32(tmp_path, lite):
+    save_checkpoint(lite, LITE, tmp_path / "whole.safetensors")
+    save_checkpoint(lite, LITE, tmp_path / "half.safetensors", half=True)
+    sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("half", "whole")]
+    assert 0.49 < sizes[0] / sizes[1] < 0.51
+    back = load_checkpoint(tmp_path / "half.safetensors")[0].state_dict()
+    for name, tensor in lite.state_dict().items():
+        assert back[name].dtype == tensor.dtype
+        assert torch.equal(back[name], tensor.half().float() if tensor.is_floating_point() else tensor)
+
+
+def test_weights_beyond_half_precision_are_refused(tmp_path):
+    model = random_model("tiny_vit")
+    with torch.no_grad():
+        model.mask_decoder.iou_token.weight[0, 0] = 70_000
+    with pytest.raises(OutputError, match=r"beyond float16 in mask_decoder\.iou_token\.weight"):
+        save_checkpoint(model, LITE, tmp_path / "half.safetensors", half=True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_flat_file_keeps_its_manifest_beside_it(tmp_path, lite):
     path = tmp_path / "mine.pth"
     written = save_checkpoint(lite, replace(LITE, name="mine"), path, "flat")

@@ -214,6 +214,7 @@ def convert(
     *,
     layout: Literal["flat", "safetensors", "hf"] | None = None,
     like: str | None = None,
+    half: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Write weights in another layout.
 
@@ -227,6 +228,8 @@ def convert(
         flat (SAM's and MedSAM's own), safetensors, or hf (SamModel.from_pretrained); by the suffix without it.
     like
         The catalog model whose pre-processing the weights were trained with; needed where the file does not tell.
+    half
+        Keep them in float16, half the size.
     """
     from medsam.errors import OutputError
     from medsam.models.catalog import resolve
@@ -239,7 +242,7 @@ def convert(
     pattern = _like(like, Path(source))
     path, manifest = (Path(source), pattern) if pattern else resolve(source)
     model, manifest = load_checkpoint(path, manifest)
-    written = save_checkpoint(model, manifest, target, chosen)
+    written = save_checkpoint(model, manifest, target, chosen, half=half)
     print(f"{target}: {chosen}, {written.architecture}, sha256 {written.sha256}")
 
 

@@ -20,11 +20,12 @@ from medsam.errors import CheckpointError, ModelUnavailableError
 from medsam.models.download import Checks, Progress, download, mismatch, one_at_a_time
 from medsam.models.download_wheel import fetch_from_wheel
 from medsam.models.manifest import Manifest
-from medsam.models.published import PUBLISHED, Address, HubFile, Published, Source, Wheel
+from medsam.models.published import PUBLISHED, Address, HubFile, Packaged, Published, Source, Wheel
 from medsam.models.weights_file import MANIFEST_KEY, digest, read_header, read_sidecar, sidecar, write_sidecar
 
 DEFAULT = "lite-medsam"
 CATALOG: Mapping[str, Published] = MappingProxyType({entry.name: entry for entry in PUBLISHED})
+PACKAGED = Path(__file__).parent / "weights"
 WEIGHTS_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".onnx", ".xml")
 _GRAPH_SUFFIXES = (".onnx", ".xml")
 _OWN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -104,10 +105,14 @@ def fetch(name: str, *, progress: Progress | None = None) -> Path:
     if name not in CATALOG:
         raise unknown(name)
     entry, where = CATALOG[name], settings()
-    target = where.folder / entry.file
+    target = place(entry)
     if target.is_file():
         _refuse_other_size(entry, target)
         return target
+    if entry.packaged:
+        raise ModelUnavailableError(
+            f"{target} is missing", expected="the weights this package brings along", fix="install openmedsam again"
+        )
     if where.offline:
         raise ModelUnavailableError(
             f"{name} is not on this machine and MEDSAM_OFFLINE is set", expected=str(target), fix=by_hand(entry)
@@ -126,6 +131,11 @@ def fetch(name: str, *, progress: Progress | None = None) -> Path:
     return target
 
 
+def place(entry: Published) -> Path:
+    """Where a published model's file lies, there or not: in this package, or in the cache folder."""
+    return (PACKAGED if entry.packaged else settings().folder) / entry.file
+
+
 def verify(name: str) -> str:
     """Hash a model's file in the cache folder and compare it with what is known of it.
 
@@ -141,7 +151,7 @@ def verify(name: str) -> str:
             raise unknown(name)
         return digest(own)
     entry = CATALOG[name]
-    target = settings().folder / entry.file
+    target = place(entry)
     if not target.is_file():
         raise ModelUnavailableError(
             f"{name} is not cached", expected=str(target), fix=f"run medsam models fetch {name}"
@@ -156,7 +166,7 @@ def verify(name: str) -> str:
 
 def cached(name: str) -> Path | None:
     """The file of a catalog name or of imported weights, where it is on this machine."""
-    path = settings().folder / CATALOG[name].file if name in CATALOG else own_file(name)
+    path = place(CATALOG[name]) if name in CATALOG else own_file(name)
     return path if path is not None and path.is_file() else None
 
 
@@ -195,7 +205,7 @@ def own_manifest(path: Path) -> Manifest:
 
 def by_hand(entry: Published) -> str:
     """What to put where, for machines that cannot fetch: one clause."""
-    target = settings().folder / entry.file
+    target = place(entry)
     sha256 = entry.manifest.sha256
     told = [f"{entry.size:,} bytes" if entry.size else "", f"sha256 {sha256}" if sha256 else ""]
     facts = ", ".join(fact for fact in told if fact)
@@ -220,7 +230,7 @@ def _fetch_from_any(entry: Published, target: Path, hub: str, progress: Progress
         try:
             if isinstance(source, Wheel):
                 fetch_from_wheel(source, target, checks=checks, progress=progress)
-            else:
+            elif isinstance(source, Address | HubFile):
                 download(_url(source, hub), target, checks=checks, progress=progress)
         except ModelUnavailableError as error:
             problems.append(error)
@@ -241,7 +251,7 @@ def _url(source: Address | HubFile, hub: str) -> str:
 def _origin(source: Source) -> str:
     if isinstance(source, Wheel):
         return f"{source.member} out of the wheel of {source.package}=={source.version}"
-    return _url(source, settings().hub)
+    return "it with openmedsam itself" if isinstance(source, Packaged) else _url(source, settings().hub)
 
 
 def _bound(entry: Published, path: Path) -> Manifest:

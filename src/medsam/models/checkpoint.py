@@ -127,7 +127,12 @@ def inspect_checkpoint(path: str | Path) -> Inspection:
 
 
 def save_checkpoint(
-    model: MedSAM, manifest: Manifest, path: str | Path, layout: SaveLayout = "safetensors"
+    model: MedSAM,
+    manifest: Manifest,
+    path: str | Path,
+    layout: SaveLayout = "safetensors",
+    *,
+    half: bool = False,
 ) -> Manifest:
     """Write a network's weights, whole or not at all.
 
@@ -136,16 +141,19 @@ def save_checkpoint(
         manifest: Rides along: in the safetensors header, or beside a .pth as NAME.manifest.json.
         path: NAME.safetensors, NAME.pth, or for "hf" a folder that is new or empty.
         layout: "safetensors"; "flat" as SAM's and MedSAM's release; "hf" for SamModel.from_pretrained.
+        half: Keep the weights in float16, half the size; they are float32 again once loaded.
 
     Returns:
         The manifest with the sha256 of what was written.
 
     Raises:
-        OutputError: a suffix of another layout, no room, or a network the layout has no names for.
+        OutputError: a suffix of another layout, no room, a network the layout has no names for, or weights too large
+            for float16.
     """
     target = Path(path)
     _check_target(target, layout, manifest)
-    tensors = {name: _plain(tensor) for name, tensor in model.state_dict().items()}
+    tensors = {name: _plain(tensor, half=half) for name, tensor in model.state_dict().items()}
+    _check_range(tensors)
     unhashed = replace(manifest, sha256=None)
     if layout == "hf":
         return _save_hub(tensors, unhashed, target)
@@ -255,9 +263,18 @@ def _check_target(target: Path, layout: SaveLayout, manifest: Manifest) -> None:
         raise OutputError(f"{target} is a folder with files in it", expected="a new path", fix="choose another path")
 
 
-def _plain(tensor: Tensor) -> Tensor:
-    plain = tensor.detach().to("cpu", torch.float32 if tensor.is_floating_point() else tensor.dtype)
-    return plain.clone(memory_format=torch.contiguous_format)
+def _plain(tensor: Tensor, *, half: bool) -> Tensor:
+    kept = (torch.float16 if half else torch.float32) if tensor.is_floating_point() else tensor.dtype
+    return tensor.detach().to("cpu", kept).clone(memory_format=torch.contiguous_format)
+
+
+def _check_range(tensors: Mapping[str, Tensor]) -> None:
+    """Refuse weights that float16 cannot hold."""
+    bad = [name for name, tensor in tensors.items() if tensor.dtype == torch.float16 and bool(tensor.isinf().any())]
+    if bad:
+        raise OutputError(
+            f"weights beyond float16 in {', '.join(bad[:5])}", expected="at most 65,504", fix="write them in float32"
+        )
 
 
 def _save_safetensors(tensors: dict[str, Tensor], manifest: Manifest, path: Path) -> None:

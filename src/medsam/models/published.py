@@ -32,7 +32,12 @@ class HubFile:
     file: str
 
 
-Source = Wheel | Address | HubFile
+@dataclass(frozen=True)
+class Packaged:
+    """A file that this package brings along, in medsam/models/weights."""
+
+
+Source = Wheel | Address | HubFile | Packaged
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Published:
 
     Args:
         manifest: Name, pre-processing, licence and sha256 (None where no trustworthy source gives it).
-        file: Name of the file in the cache folder.
+        file: Name of the file in the cache folder, or in this package.
         sources: Tried in order.
         size: Bytes, None where not known.
         md5: For files whose publishers name them by it.
@@ -61,6 +66,11 @@ class Published:
     def name(self) -> str:
         """The catalog name."""
         return self.manifest.name
+
+    @property
+    def packaged(self) -> bool:
+        """Whether its weights come with this package."""
+        return self.sources == (Packaged(),)
 
 
 _SAM_ADDRESS = "https://dl.fbaipublicfiles.com/segment_anything"
