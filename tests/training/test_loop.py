@@ -22,7 +22,6 @@ from medsam.models.medsam import MedSAM
 from medsam.training import checkpoint_run
 from medsam.training.config import TrainConfig
 from medsam.training.dataset import Draws, join
-from medsam.training.loop import learning_rate
 from medsam.training.monitor import draw, read_metrics
 from medsam.training.objective import Objective
 from medsam.training.parts import Average, learning, plain, prepare
@@ -297,9 +296,3 @@ def test_an_averaged_run_goes_on_exactly(discs: Path, tmp_path: Path) -> None:
     train(discs, tmp_path / "cut", config, resume=True)
     assert same(weights(tmp_path / "cut"), weights(tmp_path / "whole"))
     assert not same(weights(tmp_path / "whole"), weights(last, "weights.safetensors"))
-
-
-def test_the_cosine_ends_near_zero() -> None:
-    config = replace(CONFIG, schedule="cosine", learning_rate=1.0 / 2)
-    assert [round(learning_rate(config, step, 4), 4) for step in range(4)] == [0.5, 0.4268, 0.25, 0.0732]
-    assert learning_rate(replace(config, schedule="constant"), 3, 4) == 0.5

@@ -35,6 +35,7 @@ class TrainConfig:
         micro_batch: Images of one process that are in memory at once.
         learning_rate: Of AdamW.
         schedule: "constant", or "cosine" down to zero.
+        layer_decay: Factor of the learning rate from one block of a ViT, or stage of a TinyViT, to the one before it.
         beta1: Of AdamW.
         beta2: Of AdamW.
         weight_decay: Of AdamW.
@@ -72,6 +73,7 @@ class TrainConfig:
     micro_batch: int = 8  # Training protocol: 160 on 20 GPUs
     learning_rate: float = 1e-4  # Training protocol
     schedule: Literal["constant", "cosine"] = "constant"  # Training protocol names an initial rate and no schedule
+    layer_decay: float = 1.0  # Training protocol: one rate
     beta1: float = 0.9  # Training protocol
     beta2: float = 0.999  # Training protocol
     weight_decay: float = 0.01  # Training protocol
@@ -117,6 +119,10 @@ class TrainConfig:
         _require(0 < self.learning_rate < 1, "learning_rate", self.learning_rate, "more than 0 and less than 1")
         for name in ("beta1", "beta2", "average"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 or more and less than 1")
+        _require(0 < self.layer_decay <= 1, "layer_decay", self.layer_decay, "more than 0 and at most 1, which is off")
+        if self.layer_decay < 1:
+            wanted = "an encoder that learns, or layer_decay = 1"
+            _require(self.encoder != "frozen", "layer_decay", self.layer_decay, wanted)
         _require(self.lora_rank >= 1, "lora_rank", self.lora_rank, "1 or more")
         _require(bool(self.data), "data", [], "a store or a folder at least")
         if self.cache_embeddings:

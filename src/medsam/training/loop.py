@@ -34,6 +34,7 @@ from medsam.training.distributed import Processes, joined
 from medsam.training.features import Features, stem_identity
 from medsam.training.monitor import Monitor, draw
 from medsam.training.objective import Objective
+from medsam.training.optimizer import learning_rate, make_optimizer, set_rate
 from medsam.training.parts import Average, learning, plain, prepare
 from medsam.training.sources import Source
 from medsam.training.validation import Measure, Score, measure, medians
@@ -155,12 +156,7 @@ def _claim(folder: Path, config: TrainConfig, *, resume: bool) -> None:
 
 def _learner(config: TrainConfig, model: MedSAM, manifest: Manifest, processes: Processes) -> Learner:
     prepare(model.to(processes.device), config)
-    optimizer = torch.optim.AdamW(
-        learning(model).values(),
-        lr=config.learning_rate,
-        betas=(config.beta1, config.beta2),
-        weight_decay=config.weight_decay,
-    )
+    optimizer = make_optimizer(model, config)
     return Learner(model, manifest, optimizer, Average(model, config.average) if config.average else None)
 
 
@@ -223,8 +219,7 @@ def _step(
     config, processes, step = run.config, run.processes, progress.step
     optimizer, began = run.learner.optimizer, time.monotonic()
     rate = learning_rate(config, step, run.total)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    set_rate(optimizer, rate)
     optimizer.zero_grad(set_to_none=True)
     losses, names, waited = _accumulate(run, batches, step)
     total = processes.total(torch.stack([losses.double().sum(), losses.new_tensor(float(asked)).double()]))
@@ -354,13 +349,6 @@ def _finish(run: _Run, train: Source, outcome: Outcome) -> None:
         written = save_checkpoint(plain(learner.model), learner.manifest, run.folder / MODEL)
     draw({run.config.name: run.folder}, run.folder / CURVE)
     write_card(run.folder, run.config, written, train, outcome.progress)
-
-
-def learning_rate(config: TrainConfig, step: int, total: int) -> float:
-    """The rate of a step, counted from 0."""
-    if config.schedule == "constant":
-        return config.learning_rate
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / total))
 
 
 @contextmanager
