@@ -60,6 +60,26 @@ def test_targets_are_prompted_scored_and_summed_up(folder, tmp_path, capsys):
     ]
 
 
+def test_a_click_is_another_prompt_and_is_compared_target_by_target(folder, tmp_path, capsys):
+    for prompt in ("box", "point"):
+        assert run(["evaluate", str(folder), "-o", str(tmp_path / prompt), "--prompt", prompt]) == 0
+    capsys.readouterr()
+    both = [parquet.read_table(tmp_path / name / "rows.parquet").to_pylist() for name in ("box", "point")]
+    means = [[np.median([r[m] for r in rows]) for m in ("dice", "nsd")] for rows in both]
+    assert means[0] != means[1]
+    # the comparison is of what both have: without one picture of the first, of the two targets of the other
+    lines = (tmp_path / "box/rows.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "box/rows.csv").write_text("".join(lines[:3]))
+    command = ["evaluate", str(folder), "-o", str(tmp_path / "point"), "--prompt", "point"]
+    assert run([*command, "--against", str(tmp_path / "box")]) == 0
+    said = (tmp_path / "point/comparison.md").read_text()
+    before, after = (np.median([r["dice"] for r in rows[:2]]) for rows in both)
+    assert f"| us_discs | 2 | {before:.3f} -> {after:.3f} | {100 * (after - before):+.1f} |" in said
+    assert said in capsys.readouterr().out
+    assert run([*command, "--against", str(tmp_path)]) == 1
+    assert "no rows.csv" in capsys.readouterr().err
+
+
 def test_rows_of_other_settings_are_not_mixed(folder, tmp_path, capsys):
     out = tmp_path / "scores"
     assert run(["evaluate", str(folder), "-o", str(out), "--max-targets", "1"]) == 0

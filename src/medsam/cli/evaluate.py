@@ -17,8 +17,10 @@ def evaluate(
     split: str = "val",
     noise_px: float = 20.0,
     noise: Literal["enlarge", "both"] = "enlarge",
+    prompt: Literal["box", "point"] = "box",
     seed: int = 0,
     max_targets: int = 20,
+    against: Path | None = None,
     device: str | None = None,
     precision: Literal["fp32", "bf16", "fp16", "int8"] = "fp32",
     runtime: Literal["auto", "torch", "openvino"] = "auto",
@@ -39,10 +41,14 @@ def evaluate(
         Largest move of a box side, in pixels of a 1024 x 1024 picture.
     noise
         Move sides outwards only, or either way.
+    prompt
+        A noisy box, or one click on the pixel deepest inside the target.
     seed
         Of the noise and of the choice of targets.
     max_targets
         Most targets of one image, chosen at random; 0 takes all.
+    against
+        Folder of an evaluation of another model: adds comparison.md, on the targets that both have.
     device
         cpu, cuda or mps; the best one there without it.
     precision
@@ -55,11 +61,15 @@ def evaluate(
 
     from medsam.errors import DataError
     from medsam.evaluation.evaluate import Protocol, evaluate_sample, read_samples
-    from medsam.evaluation.report import ScoreFile, markdown, write_report
+    from medsam.evaluation.report import ScoreFile, comparison, markdown, read_scores, write_report
     from medsam.inference.predictor import load_predictor
+    from medsam.io.atomic import replacing
 
     taken = None if split == "all" else split
-    protocol = Protocol(split=taken, noise_px=noise_px, noise=noise, seed=seed, max_targets=max_targets or None)
+    protocol = Protocol(
+        split=taken, noise_px=noise_px, noise=noise, seed=seed, max_targets=max_targets or None, prompt=prompt
+    )
+    other = None if against is None else read_scores(against)
     samples = [sample for folder in folders for sample in read_samples(folder, protocol.split)]
     predictor = load_predictor(model, device=device, precision=precision, runtime=runtime)
     weights = predictor.manifest.sha256 or predictor.weights
@@ -71,4 +81,9 @@ def evaluate(
         raise DataError("no image has a target", expected="at least one", fix="check the masks and --split")
     write_report(output, file.scores)
     print(markdown(file.scores), end="")
+    if other is not None:
+        table = comparison(other, file.scores)
+        with replacing(output / "comparison.md") as temporary:
+            temporary.write_text(table, encoding="utf-8")
+        print(f"\n{table}", end="")
     return 0

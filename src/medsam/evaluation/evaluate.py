@@ -1,4 +1,4 @@
-"""A model measured on folders of images with expert masks: every target prompted with its own noisy box.
+"""A model measured on folders of images with expert masks: every target prompted with its own noisy box, or a click.
 
 A folder holds images/, masks/ and index.csv with the columns image, mask, group, mask_kind and split. mask_kind
 "labels" means class ids, whose connected components are the targets; "instances" means one id per target. The images
@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from scipy import ndimage
 from medsam.errors import DataError, IntensityError
 from medsam.evaluation.metrics import dice, normalized_surface_distance
 from medsam.imaging.boxes import Noise, box_from_mask, perturb_boxes
+from medsam.imaging.clicks import innermost_point
 from medsam.imaging.modality import Modality
 from medsam.inference.predictor import Predictor
 from medsam.io.formats import read_image, read_mask
@@ -47,6 +49,7 @@ class Protocol:
         min_pixels: Smaller components of class masks are no targets (released code: 100).
         min_instance_pixels: Smaller instances are no targets (LiteMedSAM: 10).
         max_targets: Most targets of one image, chosen at random; None takes all.
+        prompt: "box" as above, or "point": one click, on the pixel deepest inside the target.
     """
 
     split: str | None = "val"
@@ -56,6 +59,7 @@ class Protocol:
     min_pixels: int = 100
     min_instance_pixels: int = 10
     max_targets: int | None = 20
+    prompt: Literal["box", "point"] = "box"
 
 
 @dataclass(frozen=True)
@@ -198,10 +202,16 @@ def evaluate_sample(predictor: Predictor, sample: Sample, protocol: Protocol) ->
         targets = {i: targets[i] for i in chosen}
     if not targets:
         return []
-    boxes_N4 = np.stack([box_from_mask(mask) for mask in targets.values()])
-    boxes_N4 = perturb_boxes(boxes_N4, height, width, rng, max_px=protocol.noise_px, noise=protocol.noise)
+    experts = list(targets.values())
     start = time.perf_counter()
-    masks_NHW, _ = predictor.decode(predictor.embed(image.slice_rgb(0)), boxes=boxes_N4)
+    embedding = predictor.embed(image.slice_rgb(0))
+    if protocol.prompt == "box":
+        tight_N4 = np.stack([box_from_mask(mask) for mask in experts])
+        boxes_N4 = perturb_boxes(tight_N4, height, width, rng, max_px=protocol.noise_px, noise=protocol.noise)
+        masks_NHW, _ = predictor.decode(embedding, boxes=boxes_N4)
+    else:
+        points = [[innermost_point(mask)] for mask in experts]
+        masks_NHW, _ = predictor.decode(embedding, points=points, point_labels=[[1]] * len(points))
     seconds = (time.perf_counter() - start) / len(targets)
     return [
         Score(

@@ -170,6 +170,53 @@ def markdown(scores: Sequence[Score]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def read_scores(folder: Path) -> list[Score]:
+    """The rows of an evaluation.
+
+    Raises:
+        DataError: none there, or they cannot be read.
+    """
+    path = folder / "rows.csv"
+    if not path.is_file():
+        raise DataError(f"{folder} has no rows.csv", expected="a folder of medsam evaluate", fix="check the path")
+    return _whole_images(_read(path))
+
+
+def comparison(before: Sequence[Score], after: Sequence[Score]) -> str:
+    """Two methods on the targets that both were measured on, by data set and modality, as Markdown.
+
+    Raises:
+        DataError: no target in common.
+    """
+    told = {_target(score): score for score in before}
+    both = [(told[_target(score)], score) for score in after if _target(score) in told]
+    if not both:
+        raise DataError("no target in common", expected="the same data and settings", fix="evaluate both alike")
+    first, second = [one for one, _ in both], [two for _, two in both]
+    names = f"{first[0].method} -> {second[0].method}"
+    parts = []
+    for by, title in (("dataset", "data set"), ("modality", "modality")):
+        lines = [f"| {title} | targets | Dice {names} | change | NSD {names} | change |", "|---|---|---|---|---|---|"]
+        rows = list(zip(summarize(first, by), summarize(second, by), strict=True))
+        lines += [
+            f"| {a.name} | {a.targets} | {_change(a.dice[1], b.dice[1])} | {_change(a.nsd[1], b.nsd[1])} |"
+            for a, b in rows
+        ]
+        means = [mean_of_medians([pair[i] for pair in rows]) for i in (0, 1)]
+        dice, nsd = _change(means[0][0], means[1][0]), _change(means[0][1], means[1][1])
+        lines.append(f"| **mean of medians** | {len(both)} | {dice} | {nsd} |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def _target(score: Score) -> tuple[str, str, int]:
+    return score.dataset, score.sample, score.target
+
+
+def _change(before: float, after: float) -> str:
+    return f"{before:.3f} -> {after:.3f} | {100 * (after - before):+.1f}"
+
+
 def _cell(quartiles: tuple[float, float, float]) -> str:
     low, middle, high = quartiles
     return f"{middle:.3f} ({low:.3f} to {high:.3f})"
