@@ -113,6 +113,7 @@ def test_the_global_batch_is_the_same_on_any_number_of_processes(world: int) -> 
 def test_steps_cover_all_epochs() -> None:
     assert total_steps(1_570_263, replace(CONFIG, global_batch=160, epochs=150)) == 1_472_122
     assert total_steps(9, replace(CONFIG, global_batch=4, epochs=2)) == 5
+    assert total_steps(9, replace(CONFIG, global_batch=4, epochs=2, steps=3)) == 3
 
 
 def test_loader_processes_change_nothing(discs: Path) -> None:

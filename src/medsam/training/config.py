@@ -30,6 +30,7 @@ class TrainConfig:
         tail: Blocks of a ViT, or stages of a TinyViT, that learn with encoder = "tail"; the neck learns with them.
         lora_rank: Rank of the updates with encoder = "lora".
         epochs: Times every sample is seen; with a balance, as many samples are drawn, but not each one as often.
+        steps: Of the run, where it is not to be counted in epochs; 0 is what the epochs come to.
         balance: "modality" or "dataset" draws each of them equally often; "none" each sample.
         global_batch: Images of one step, over all processes and accumulated micro-batches.
         micro_batch: Images of one process that are in memory at once.
@@ -68,6 +69,7 @@ class TrainConfig:
     tail: int = 1
     lora_rank: int = 8
     epochs: int = 150  # Training protocol
+    steps: int = 0
     balance: Literal["none", "modality", "dataset"] = "none"
     global_batch: int = 160  # Training protocol
     micro_batch: int = 8  # Training protocol: 160 on 20 GPUs

@@ -197,7 +197,7 @@ class Draws(Dataset[Batch]):
 
 def total_steps(units: int, config: TrainConfig) -> int:
     """Steps of a run: the last one is filled up from the epoch that would follow."""
-    return -(-units * config.epochs // config.global_batch)
+    return config.steps or -(-units * config.epochs // config.global_batch)
 
 
 def share(step: int, config: TrainConfig, rank: int, world: int) -> list[list[int]]:
