@@ -18,6 +18,7 @@ def test_defaults_are_the_papers_numbers() -> None:
     assert (config.learning_rate, config.weight_decay, config.beta1, config.beta2) == (1e-4, 0.01, 0.9, 0.999)
     assert (config.global_batch, config.epochs, config.box_noise_px, config.base) == (160, 150, 20.0, "sam-vit-b")
     assert (config.encoder, config.prompts_per_image, config.schedule) == ("full", 1, "constant")
+    assert config.augmentation == "none"
 
 
 def test_the_papers_recipe_changes_nothing_but_the_data() -> None:
@@ -46,6 +47,8 @@ def test_every_recipe_can_be_read() -> None:
         ("epoch = 3", "perhaps epochs"),
         ("average = 1.0", "less than 1"),
         ("cache_embeddings = true", 'encoder = "frozen"'),
+        ('cache_embeddings = true\nencoder = "tail"\naugmentation = "light"', "keeps one embedding of each picture"),
+        ("augmentation = 'wild'", "none, light, strong"),
         ("checkpoint_activations = 'yes'", "true or false"),
         ("= 3", "is no TOML"),
     ],

@@ -81,8 +81,7 @@ class Frame:
                 expected=f"uint8 of shape {(self.height, self.width, 3)}",
                 fix="call medsam.normalize, then image.slice_rgb(k)",
             )
-        grey = bool((slice_HW3[..., :1] == slice_HW3[..., 1:]).all())
-        source = slice_HW3[..., :1] if grey else slice_HW3
+        source = slice_HW3[..., :1] if is_grey(slice_HW3) else slice_HW3
         inner = _scaled(resize(source, self.inner_hw, self.interpolation), self.scaling)
         model = np.zeros((3, self.size, self.size), dtype=np.float32)
         rows, columns = self.inner_hw
@@ -104,6 +103,11 @@ class Frame:
         picture = Picture.fromarray(np.ascontiguousarray(mask_HW, dtype=np.uint8))
         model[:rows, :columns] = np.asarray(picture.resize((columns, rows), Picture.Resampling.NEAREST))
         return model
+
+
+def is_grey(slice_HW3: NDArray[np.uint8]) -> bool:
+    """Whether all channels of a slice are the same."""
+    return bool((slice_HW3[..., :1] == slice_HW3[..., 1:]).all())
 
 
 def resize(image_HWC: NDArray[np.uint8], size_hw: tuple[int, int], interpolation: Interpolation) -> NDArray[np.uint8]:

@@ -13,6 +13,8 @@ from typing import Literal, get_args, get_origin, get_type_hints
 from medsam.errors import DataError
 from medsam.imaging.boxes import Noise
 
+Augmentation = Literal["none", "light", "strong"]
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -44,6 +46,7 @@ class TrainConfig:
         box_noise: "both" moves sides in or out; "enlarge" outwards only, as the released training does; "shift" the box
             as a whole; "all" half of the room as a whole and half of it side by side.
         box_noise_share: Limit of a move as a share of the box's width or height, so that it finds a small target; 0 is none.
+        augmentation: "light" or "strong" changes of the picture and its masks, other ones at every draw (augmentation.py).
         prompts_per_image: Most targets of an image in one step; 1 is one image-mask pair a sample, as in the paper.
         quality_weight: Weight of the squared error of the predicted IoU in the loss; 0 leaves that head alone.
         average: Decay of a running average of the weights, as 0.999, which is then the result; 0 is off.
@@ -82,6 +85,7 @@ class TrainConfig:
     box_noise_px: float = 20.0  # Training protocol: random perturbation of 0-20 pixels
     box_noise: Noise = "both"
     box_noise_share: float = 0.0
+    augmentation: Augmentation = "none"  # Training protocol: data augmentation was not used
     prompts_per_image: int = 1  # Training protocol: image-mask pairs
     quality_weight: float = 0.0
     average: float = 0.0
@@ -130,6 +134,8 @@ class TrainConfig:
         if self.cache_embeddings:
             wanted = 'encoder = "frozen" or "tail", or embeddings change'
             _require(self.encoder in ("frozen", "tail"), "cache_embeddings", True, wanted)
+            wanted = '"none" with cache_embeddings, which keeps one embedding of each picture'
+            _require(self.augmentation == "none", "augmentation", self.augmentation, wanted)
 
     def to_json(self) -> str:
         """As kept with the run."""

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from medsam.imaging.boxes import box_from_mask, perturb_boxes
 from medsam.imaging.frame import Frame
 from medsam.models.manifest import Manifest
+from medsam.training.augmentation import STRENGTHS, augment
 from medsam.training.config import TrainConfig
 from medsam.training.sources import Slice, Source
 
@@ -59,16 +60,19 @@ def sample(slice_: Slice, name: str, manifest: Manifest, config: TrainConfig, rn
 
     Source: paper, Methods, "Training protocol" (box prompt simulated from the expert annotation).
     """
-    height, width = slice_.pixels_HW3.shape[:2]
-    frame = Frame(height, width, manifest.frame_size, manifest.fit, manifest.interpolation, manifest.scaling)
     wanted = min(config.prompts_per_image, len(slice_.masks))
     chosen = [slice_.masks[i] for i in sorted(rng.choice(len(slice_.masks), wanted, replace=False).tolist())]
-    boxes_T4 = simulated_boxes(chosen, config, rng)
+    slice_ = Slice(slice_.pixels_HW3, chosen)
+    if config.augmentation != "none":
+        slice_ = augment(slice_, STRENGTHS[config.augmentation], rng.spawn(1)[0])
+    height, width = slice_.pixels_HW3.shape[:2]
+    frame = Frame(height, width, manifest.frame_size, manifest.fit, manifest.interpolation, manifest.scaling)
+    boxes_T4 = simulated_boxes(slice_.masks, config, rng)
     return Batch(
         names=(name,),
         image_B3SS=torch.from_numpy(frame.image_to_model(slice_.pixels_HW3)[None]),
         boxes_T4=torch.from_numpy(frame.boxes_to_model(boxes_T4)),
-        masks_TSS=torch.from_numpy(np.stack([frame.mask_to_model(mask) for mask in chosen])),
+        masks_TSS=torch.from_numpy(np.stack([frame.mask_to_model(mask) for mask in slice_.masks])),
         counts=(wanted,),
         inner=(frame.inner_hw,),
         slices=(slice_.pixels_HW3,) if config.cache_embeddings else (),
