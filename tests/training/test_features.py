@@ -97,8 +97,8 @@ def test_what_is_measured_during_training_is_what_was_learnt(discs: Path, tmp_pa
     model = tiny_model()
     model.load_state_dict(weights(tmp_path / "run"))
     served = Predictor(TorchRuntime(model, device=torch.device("cpu")), MANIFEST, weights="saved")
-    scores = [one for part in measure(served, source(discs, "tune"), config, {"dice": dice}) for one in part]
-    assert noted[-1] == pytest.approx(np.mean(list(medians(scores, "dice").values())), abs=1e-6)
+    scores = [one for part in measure(served, source(discs, "tune"), config, {"dice": dice}) for one in part.scores]
+    assert noted[-1] == pytest.approx(np.mean(list(medians(scores, "dice", "modality").values())), abs=1e-6)
     assert noted[-1] != noted[0]
 
 

@@ -131,6 +131,8 @@ def test_two_processes_are_as_one_and_go_on_from_one(discs: Path, tmp_path: Path
     assert len(one) == 7
     assert max(abs(a - b) for a, b in zip(one, two, strict=True)) < 1e-5
     assert one[:6] == cut[:6]
+    sheets = [(tmp_path / name / "examples/step-00000000.png").read_bytes() for name in ("one", "two")]
+    assert sheets[0] == sheets[1]  # each process drew its share
     assert abs(one[6] - cut[6]) < 1e-5
 
 

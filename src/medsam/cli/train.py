@@ -35,7 +35,7 @@ def train(
         cpu, cuda or mps; the best one there without it.
     """
     from medsam.errors import DataError
-    from medsam.evaluation.metrics import dice
+    from medsam.evaluation.metrics import dice, normalized_surface_distance
     from medsam.training.base import load_base, new_manifest
     from medsam.training.config import load_config, read_config
     from medsam.training.loop import CONFIG, MODEL, fit
@@ -47,9 +47,8 @@ def train(
     tune = open_data(chosen, chosen.tune_split) if chosen.tune_split else None
     model, base = load_base(chosen)
     manifest = new_manifest(base, chosen)
-    outcome = fit(
-        chosen, output, model, manifest, learn, tune=tune, measures={"dice": dice}, resume=resume, device=device
-    )
+    measures = {"dice": dice, "nsd": normalized_surface_distance}
+    outcome = fit(chosen, output, model, manifest, learn, tune=tune, measures=measures, resume=resume, device=device)
     if not outcome.finished:
         print(f"stopped at step {outcome.progress.step} of {outcome.total}; go on with --resume -o {output}")
         return STOPPED

@@ -105,7 +105,7 @@ def sweep(run: Path) -> None:
     """Remove what killed runs left half done."""
     for left in (run / "checkpoints").glob(".*"):
         shutil.rmtree(left, ignore_errors=True)
-    for left in run.glob(".*"):
+    for left in [*run.glob(".*"), *(run / "examples").glob(".*")]:
         if left.is_file():
             left.unlink(missing_ok=True)
 

@@ -59,6 +59,8 @@ class TrainConfig:
         save_every: Steps between checkpoints.
         workers: Loader processes of each process; 0 loads in the process itself.
         seed: Of everything random.
+        examples: Most images of each measurement that are drawn; 0 draws none.
+        tensorboard: Write event files for TensorBoard as well.
         licence: Under which the new weights may be used; "" states none.
     """
 
@@ -98,6 +100,8 @@ class TrainConfig:
     save_every: int = 500
     workers: int = 4
     seed: int = 0
+    examples: int = 8
+    tensorboard: bool = False
     licence: str = ""
 
     def __post_init__(self) -> None:
@@ -116,6 +120,7 @@ class TrainConfig:
             "validate_every",
             "workers",
             "seed",
+            "examples",
             "box_noise_px",
             "box_noise_share",
             "quality_weight",
@@ -142,8 +147,8 @@ class TrainConfig:
         return json.dumps(asdict(self), indent=1) + "\n"
 
 
-# What may differ when a run goes on: it decides how fast, not what.
-FREE_ON_RESUME = frozenset({"workers", "save_every", "cache_folder"})
+# What may differ when a run goes on: it decides how fast and what is shown, not what is learnt.
+FREE_ON_RESUME = frozenset({"workers", "save_every", "cache_folder", "examples", "tensorboard"})
 
 
 def read_config(path: Path, **changes: object) -> TrainConfig:

@@ -173,7 +173,7 @@ def sanity(model: MedSAM, draws: Draws, config: TrainConfig, device: torch.devic
 
 
 def _scores(predictor: Predictor, kept: Source, config: TrainConfig, measures: Mapping[str, Measure]) -> list[Score]:
-    return [score for image in measure(predictor, kept, config, measures) for score in image]
+    return [score for image in measure(predictor, kept, config, measures) for score in image.scores]
 
 
 def _predictor(model: MedSAM, manifest: Manifest, device: torch.device) -> Predictor:

@@ -26,6 +26,7 @@ from medsam.models.checkpoint import save_checkpoint
 from medsam.models.manifest import Manifest
 from medsam.models.medsam import MedSAM
 from medsam.training import checkpoint_run
+from medsam.training.board import require_tensorboard
 from medsam.training.card import write_card
 from medsam.training.checkpoint_run import Learner, Progress
 from medsam.training.config import FREE_ON_RESUME, TrainConfig, differences, load_config
@@ -37,7 +38,7 @@ from medsam.training.objective import Objective
 from medsam.training.optimizer import learning_rate, make_optimizer, set_rate
 from medsam.training.parts import Average, learning, plain, prepare
 from medsam.training.sources import Source
-from medsam.training.validation import Measure, Score, measure, medians
+from medsam.training.validation import Measure, Measured, measure, note
 
 CONFIG, MODEL, BEST, CURVE = "config.json", "model.safetensors", "best.safetensors", "curve.png"
 BAD_STEPS = 10  # in a row with a loss that is not finite, then the run stops
@@ -111,7 +112,10 @@ def fit(
     Raises:
         DataError: the folder has a run already, or resumes with another configuration; ten losses in a row not finite.
         OutputError: the disk refused; earlier checkpoints are whole.
+        MissingDependencyError: TensorBoard is asked for and not installed.
     """
+    if config.tensorboard:
+        require_tensorboard()
     with joined(device, config.global_batch) as processes:
         if processes.first:
             _claim(folder, config, resume=resume)
@@ -196,7 +200,9 @@ def _loop(run: _Run, train: Source, progress: Progress) -> Outcome:
     began = time.monotonic() - progress.seconds
     stop = False
     with (
-        Monitor(run.folder, total=run.total, step=progress.step, speaks=processes.first) as monitor,
+        Monitor(
+            run.folder, total=run.total, step=progress.step, speaks=processes.first, board=config.tensorboard
+        ) as monitor,
         _terminated() as asked,
     ):
         while True:
@@ -206,6 +212,7 @@ def _loop(run: _Run, train: Source, progress: Progress) -> Outcome:
             last = progress.step == run.total
             due = last or stop or progress.step % config.save_every == 0
             if processes.first and progress.step and due:
+                monitor.flush()
                 checkpoint_run.save(run.folder, run.learner, progress)
             if stop or last:
                 return Outcome(progress, run.total, finished=not stop)
@@ -305,8 +312,8 @@ def _measured(
         return progress, False
     average = learner.average
     with average.applied(learner.model) if average is not None else nullcontext():
-        found: list[Score] = []
-        for scores in measure(
+        found: list[Measured] = []
+        for one in measure(
             _predictor(run),
             tune,
             run.config,
@@ -315,31 +322,19 @@ def _measured(
             rank=processes.rank,
             world=processes.world,
         ):
-            found += scores
+            found.append(one)
             if asked.is_set():
                 break
         parts = processes.gathered((found, asked.is_set()))
         if any(stop for _, stop in parts):
             return progress, True
-        score = _noted(run, monitor, step, [one for scores, _ in parts for one in scores])
+        score = note(monitor, step, [one for part, _ in parts for one in part], list(run.measures))
         progress = replace(progress, measured_step=step)
         if progress.best_score is not None and score <= progress.best_score:
             return progress, False
         if processes.first and step:
             save_checkpoint(plain(learner.model), learner.manifest, run.folder / BEST)
     return replace(progress, best_score=score, best_step=step), False
-
-
-def _noted(run: _Run, monitor: Monitor, step: int, scores: list[Score]) -> float:
-    """Write a measurement into the metrics; gives the mean over modalities of the median Dice."""
-    line: dict[str, object] = {"step": step}
-    means = {}
-    for name in run.measures:
-        of = medians(scores, name)
-        means[name] = sum(of.values()) / len(of)
-        line |= {f"tune_{name}": means[name], f"tune_{name}_by_modality": of}
-    monitor.write(line)
-    return means["dice"]
 
 
 def _finish(run: _Run, train: Source, outcome: Outcome) -> None:

@@ -1,23 +1,27 @@
-"""What a run says: metrics.jsonl always, a progress bar on a terminal, plain lines elsewhere, a figure of the curves."""
+"""What a run says: metrics.jsonl always, TensorBoard by switch, a progress bar or plain lines, a figure of the curves."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from medsam.io.atomic import replacing
+from medsam.training.board import Board
 
 METRICS = "metrics.jsonl"
 BLUE, ORANGE = "#2f6690", "#e07a1f"
 LINE_SECONDS = 30.0  # between plain lines where there is no terminal
+PACE_STEPS = 500  # over which the time left is reckoned, measurements included
 
 
 class Monitor:
@@ -28,13 +32,17 @@ class Monitor:
         total: Steps of the whole run.
         step: Steps done already; later lines of metrics.jsonl are dropped, since they will come again.
         speaks: Whether to write and show anything.
+        board: Whether to write event files for TensorBoard too.
     """
 
-    def __init__(self, run: Path, *, total: int, step: int, speaks: bool) -> None:
+    def __init__(self, run: Path, *, total: int, step: int, speaks: bool, board: bool = False) -> None:
+        self.run = run
         self.path = run / METRICS
         self.total = total
         self.speaks = speaks
         self._said = time.monotonic()
+        self._pace = Pace(total)
+        self._board = Board(run, step=step) if speaks and board else None
         if speaks:
             lines = [line for line in read_metrics(run) if _number(line, "step") <= step]
             with replacing(self.path) as temporary:
@@ -44,7 +52,6 @@ class Monitor:
             BarColumn(),
             TextColumn("{task.fields[text]}"),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
             console=Console(stderr=True),
             disable=not (speaks and sys.stderr.isatty()),
         )
@@ -60,6 +67,8 @@ class Monitor:
     ) -> None:
         """Take the bar away."""
         self._bar.stop()
+        if self._board is not None:
+            self._board.close()
 
     def write(self, line: Mapping[str, object]) -> None:
         """Append one object to metrics.jsonl; a loss that is not finite becomes null."""
@@ -67,14 +76,60 @@ class Monitor:
             finite = {k: None if isinstance(v, float) and not -1e308 < v < 1e308 else v for k, v in line.items()}
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(finite) + "\n")
+        if self._board is not None:
+            self._board.write(line)
+
+    def picture(self, name: str, step: int, picture_HW3: NDArray[np.uint8]) -> None:
+        """Show a picture of a step, where there is a place for it."""
+        if self._board is not None:
+            self._board.picture(name, step, picture_HW3)
+
+    def flush(self) -> None:
+        """Bring all that was written onto the disk: metrics.jsonl is there already."""
+        if self._board is not None:
+            self._board.flush()
 
     def show(self, step: int, text: str) -> None:
         """Move the bar; without a terminal say a line now and then."""
-        self._bar.update(self._task, completed=step, text=text)
         now = time.monotonic()
-        if self.speaks and self._bar.disable and (now - self._said > LINE_SECONDS or step == self.total):
+        text = f"{text}  {self._pace.left(step, now)}"
+        self._bar.update(self._task, completed=step, text=text)
+        if self._bar.disable and (now - self._said > LINE_SECONDS or step == self.total):
             self._said = now
-            print(f"step {step}/{self.total} {text}", file=sys.stderr, flush=True)  # noqa: T201 - the run's own voice
+            self.say(f"step {step}/{self.total} {text}")
+
+    def say(self, text: str) -> None:
+        """One line that stays."""
+        if not self.speaks:
+            return
+        if self._bar.disable:
+            print(text, file=sys.stderr, flush=True)  # noqa: T201 - the run's own voice
+        else:
+            self._bar.console.print(text, highlight=False)
+
+
+class Pace:
+    """The time a run has left, by how long its latest steps took with all that was done between them."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self._seen: deque[tuple[int, float]] = deque(maxlen=PACE_STEPS)
+
+    def left(self, step: int, seconds: float) -> str:
+        """As a person says it; `seconds` are of any clock.
+
+        Args:
+            step: Steps done.
+            seconds: Now.
+        """
+        self._seen.append((step, seconds))
+        first_step, first_seconds = self._seen[0]
+        if step == first_step:
+            return "time left unknown"
+        rest = (seconds - first_seconds) / (step - first_step) * (self.total - step)
+        if rest >= 3600:
+            return f"{int(rest // 3600)} h {int(rest % 3600 // 60):02d} min left"
+        return f"{int(rest // 60)} min {int(rest % 60):02d} s left"
 
 
 def read_metrics(run: Path) -> list[dict[str, object]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +14,9 @@ from numpy.typing import NDArray
 from medsam.inference.predictor import Predictor
 from medsam.training.config import TrainConfig
 from medsam.training.dataset import simulated_boxes
+from medsam.training.examples import chosen_examples, draw_example, write_examples
 from medsam.training.features import Features
+from medsam.training.monitor import Monitor
 from medsam.training.sources import Source
 
 TARGETS = 20  # most of one image, as medsam evaluate
@@ -31,6 +35,28 @@ class Score:
     scores: Mapping[str, float]
 
 
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One image measured.
+
+    Args:
+        scores: Of its targets.
+        picture: The image with expert and model, where it is one of those that are drawn.
+        place: Of the picture among all of them.
+    """
+
+    scores: list[Score]
+    picture: NDArray[np.uint8] | None
+    place: int
+
+
+def measured_units(source: Source, config: TrainConfig) -> list[int]:
+    """Numbers of the units that are measured, evenly chosen."""
+    count = min(len(source), config.validation_images)
+    numbers: list[int] = np.unique(np.linspace(0, len(source) - 1, count).round().astype(int)).tolist()
+    return numbers
+
+
 def measure(
     predictor: Predictor,
     source: Source,
@@ -40,46 +66,84 @@ def measure(
     features: Features | None = None,
     rank: int = 0,
     world: int = 1,
-) -> Iterator[list[Score]]:
+) -> Iterator[Measured]:
     """Measure on some units of a source, the same ones with the same boxes every time.
 
     Args:
         predictor: Around the model as it is now.
         source: Where from.
-        config: How boxes are perturbed, and how many images at most.
-        measures: By name.
+        config: How boxes are perturbed, how many images are measured at most, and how many of them are drawn.
+        measures: By name, "dice" among them.
         features: What is known already of pictures, where part of the encoder does not change.
         rank: Of this process; it takes every world-th unit.
         world: Processes that share the work.
-
-    Yields:
-        The scores of one image.
     """
-    count = min(len(source), config.validation_images)
-    numbers = np.unique(np.linspace(0, len(source) - 1, count).round().astype(int)).tolist()
+    numbers = measured_units(source, config)
+    places = {number: place for place, number in enumerate(chosen_examples(source, numbers, config.examples))}
     for number in numbers[rank::world]:
         unit, slice_ = source.unit(number), source.read(number)
         rng = np.random.default_rng([config.seed, 3, zlib.crc32(f"{unit.dataset}/{unit.name}".encode())])
         chosen = sorted(rng.permutation(len(slice_.masks))[:TARGETS].tolist())
-        boxes_N4 = simulated_boxes([slice_.masks[i] for i in chosen], config, rng)
+        experts = [slice_.masks[i] for i in chosen]
+        boxes_N4 = simulated_boxes(experts, config, rng)
         pixels = slice_.pixels_HW3
         embedding = predictor.embed(pixels) if features is None else features.embedding(pixels, predictor)
         found_NHW, _ = predictor.decode(embedding, boxes=boxes_N4)
-        yield [
+        scores = [
             Score(
                 unit.name,
                 unit.dataset,
                 unit.modality,
                 i,
-                {name: function(found, slice_.masks[i]) for name, function in measures.items()},
+                {name: function(found, expert) for name, function in measures.items()},
             )
-            for i, found in zip(chosen, found_NHW, strict=True)
+            for i, found, expert in zip(chosen, found_NHW, experts, strict=True)
         ]
+        picture = None
+        if number in places:
+            caption = f"{unit.dataset}  Dice {np.median([one.scores['dice'] for one in scores]):.2f}"
+            picture = draw_example(pixels, experts, list(found_NHW), boxes=boxes_N4.tolist(), caption=caption)
+        yield Measured(scores, picture, places.get(number, 0))
 
 
-def medians(scores: list[Score], name: str) -> dict[str, float]:
-    """The median of a measure by modality, modalities in order of name."""
-    by: dict[str, list[float]] = {}
+def medians(scores: list[Score], name: str, by: Literal["modality", "dataset"]) -> dict[str, float]:
+    """The median of a measure by modality or data set, in order of name."""
+    values: dict[str, list[float]] = {}
     for score in scores:
-        by.setdefault(score.modality, []).append(score.scores[name])
-    return {modality: float(np.median(values)) for modality, values in sorted(by.items())}
+        values.setdefault(getattr(score, by), []).append(score.scores[name])
+    return {group: float(np.median(members)) for group, members in sorted(values.items())}
+
+
+def counted(scores: list[Score], by: Literal["modality", "dataset"]) -> dict[str, int]:
+    """Targets by modality or data set, in order of name."""
+    return dict(sorted(Counter(getattr(score, by) for score in scores).items()))
+
+
+def note(monitor: Monitor, step: int, measured: Sequence[Measured], names: Sequence[str]) -> float:
+    """Write a measurement into the metrics and its examples into a sheet.
+
+    Args:
+        monitor: Of the run.
+        step: Steps done.
+        measured: Of all processes.
+        names: Of the measures; Dice decides which weights are best.
+
+    Returns:
+        The mean over modalities of the median Dice.
+    """
+    scores = [score for one in measured for score in one.scores]
+    line: dict[str, object] = {"step": step}
+    means = {}
+    for name in names:
+        of = medians(scores, name, "modality")
+        means[name] = sum(of.values()) / len(of)
+        line |= {f"tune_{name}": means[name], f"tune_{name}_by_modality": of}
+        line |= {f"tune_{name}_by_dataset": medians(scores, name, "dataset")}
+    line |= {"targets_by_modality": counted(scores, "modality"), "targets_by_dataset": counted(scores, "dataset")}
+    monitor.write(line)
+    said = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
+    monitor.say(f"step {step}: {said} (mean over modalities of the medians on the tuning split)")
+    sheet = [one.picture for one in sorted(measured, key=lambda one: one.place) if one.picture is not None]
+    if monitor.speaks and sheet:
+        monitor.picture("examples", step, write_examples(monitor.run, step, sheet))
+    return means["dice"]
