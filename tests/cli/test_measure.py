@@ -76,3 +76,17 @@ def test_picture_needs_a_spacing(tmp_path, capsys):
     assert run(["measure", str(path), "--spacing", "1,1,1", "--format", "json"]) == 0
     assert [(r["long_axis_mm"], r["position_mm"]) for r in json.loads(capsys.readouterr().out)] == [(5, None)]
     assert run(["measure", str(path), "--spacing", "1,1"]) == 1
+
+
+def test_one_volume_of_several_is_measured(mask, tmp_path, capsys):
+    import nibabel
+
+    one = nibabel.load(mask)
+    four = np.stack([np.zeros_like(np.asarray(one.dataobj)), np.asarray(one.dataobj)], axis=-1)
+    nibabel.save(nibabel.Nifti1Image(four, one.affine), tmp_path / "four.nii.gz")
+    assert run(["measure", str(mask), "--format", "csv"]) == 0
+    alone = capsys.readouterr().out
+    assert run(["measure", str(tmp_path / "four.nii.gz")]) == 1
+    assert "--volume" in capsys.readouterr().err
+    assert run(["measure", str(tmp_path / "four.nii.gz"), "--volume", "1", "--format", "csv"]) == 0
+    assert capsys.readouterr().out == alone

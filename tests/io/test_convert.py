@@ -127,8 +127,10 @@ def test_one_volume_of_several_is_converted(tmp_path, capsys):
     assert "--volume" in capsys.readouterr().err
     assert run([*command, "--volume", "1"]) == 0
     assert np.array_equal(read_image(tmp_path / "one.nrrd").values, values[..., 1].T)
-    assert run([*command, "--volume", "1", "--kind", "mask"]) == 1
-    assert "pass --kind image" in capsys.readouterr().err
+    assert run([*command, "--volume", "1", "--kind", "mask"]) == 0
+    assert np.array_equal(read_mask(tmp_path / "one.nrrd").labels, values[..., 1].T)
+    assert run([*command, "--volume", "2", "--kind", "mask"]) == 1
+    assert "holds no volume 2" in capsys.readouterr().err
 
 
 def test_mistakes_end_in_one_line_and_code_1(study, tmp_path, capsys):

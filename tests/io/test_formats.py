@@ -183,3 +183,44 @@ def test_an_empty_path_and_an_image_as_a_path_are_refused(tmp_path: Path) -> Non
     with pytest.raises(OutputError, match="reference is Image"):
         medsam.write_mask(MASK, tmp_path / "m.dcm", reference=image)  # type: ignore[arg-type]
     assert medsam.Mask([[[0, 1], [2, 3]]], image.grid).ids == (1, 2, 3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha", ".tif"])
+def test_one_volume_of_a_mask_with_several_is_chosen(tmp_path: Path, suffix: str) -> None:
+    import SimpleITK as sitk
+    import tifffile
+
+    both = np.stack([MASK.labels, MASK.labels[::-1]]).astype(np.uint8)
+    path = tmp_path / f"both{suffix}"
+    if suffix == ".tif":
+        tifffile.imwrite(path, both.swapaxes(0, 1), imagej=True, metadata={"axes": "ZCYX"})
+    else:
+        sitk.WriteImage(sitk.GetImageFromArray(both, isVector=False), path)
+    with pytest.raises(InputFileError, match="--volume"):
+        medsam.read_mask(path)
+    assert np.array_equal(medsam.read_mask(path, volume=1).labels, both[1])
+    with pytest.raises(InputFileError, match=r"volume 2|0 to 1"):
+        medsam.read_mask(path, volume=2)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".npz", ".nii.gz", ".seg.nrrd", ".json"])
+def test_a_volume_that_is_not_there_is_refused_by_every_format(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    medsam.write_mask(medsam.Mask(MASK.labels[:1], medsam.Grid((1, 3, 4), spacing_mm=(5.0, 2.0, 1.0))), path)
+    assert medsam.read_mask(path, volume=0).ids == (1, 2)
+    with pytest.raises(InputFileError, match="holds no volume 3"):
+        medsam.read_mask(path, volume=3)
+    if suffix in (".png", ".tif", ".nii.gz"):
+        with pytest.raises(InputFileError, match="holds no volume 3"):
+            medsam.read_image(path, volume=3)
+
+
+def test_a_reference_of_several_volumes_gives_their_one_grid(tmp_path: Path) -> None:
+    import nibabel
+
+    medsam.write_mask(MASK, tmp_path / "m.nii.gz")
+    one = nibabel.load(tmp_path / "m.nii.gz")
+    four = np.stack([np.asarray(one.dataobj)] * 2, axis=-1).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(four, one.affine), tmp_path / "four.nii.gz")
+    mask = medsam.read_mask(tmp_path / "m.nii.gz", reference=tmp_path / "four.nii.gz")
+    assert np.array_equal(mask.labels, MASK.labels)

@@ -49,10 +49,9 @@ def convert(
     geometry
         Refuse DICOM series with gaps or tilt, or resample them onto a regular grid.
     volume
-        Which volume of an image that holds several, from 0; for a mask, of its reference.
+        Which volume of a source that holds several, from 0.
     """
     from medsam.cli.outputs import refuse_overwriting
-    from medsam.errors import InputFileError
     from medsam.io.formats import check_writable, read_image, read_mask, write_image, write_mask
 
     refuse_overwriting([destination], [source, reference])
@@ -63,15 +62,11 @@ def convert(
         shape = " x ".join(str(n) for n in image.grid.shape)
         print(f"{destination}: image, {shape} voxels, {image.values.dtype}")
         return
-    if volume is not None and reference is None:
-        raise InputFileError(
-            f"--volume {volume} for the mask {source}", expected="an image of several volumes", fix="pass --kind image"
-        )
     check_writable(destination, reference=reference, format=format)
     grid: Grid | None = None
     if reference is not None:
-        grid = read_image(reference, series=series, geometry=geometry, volume=volume).grid
-    mask = read_mask(source, reference=grid, only=only or None, overlap=overlap)
+        grid = read_image(reference, series=series, geometry=geometry, volume=0).grid
+    mask = read_mask(source, reference=grid, only=only or None, overlap=overlap, volume=volume)
     write_mask(mask, destination, reference=reference, format=format, series=series)
     print(_line(destination, mask))
 

@@ -60,7 +60,7 @@ def info(
         image = read_image(file, modality=modality, series=series, geometry=geometry, volume=volume)
         facts |= _place(image.grid) | _values(image) | _plan(image, window) | _frame(image.grid, model)
     else:
-        facts |= _labels(file, reference)
+        facts |= _labels(file, reference, volume)
     _show(facts, as_json=json)
     return 0
 
@@ -143,11 +143,11 @@ def _manifest(model: str | None) -> Manifest:
     return CATALOG[name].manifest if name in CATALOG else resolve(name)[1]
 
 
-def _labels(file: Path, reference: Path | None) -> Facts:
+def _labels(file: Path, reference: Path | None, volume: int | None) -> Facts:
     """A file that can only be a mask."""
     from medsam.io.formats import read_mask
 
-    mask = read_mask(file, reference=reference)
+    mask = read_mask(file, reference=reference, volume=volume)
     counts = {label: int((mask.labels == label).sum()) for label in mask.ids}
     found = [{"label": i, "name": mask.names.get(i), "voxels": counts[i]} for i in mask.ids]
     return _place(mask.grid) | {"dtype": mask.labels.dtype.name, "labels": found}

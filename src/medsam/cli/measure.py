@@ -28,6 +28,7 @@ def measure(
     min_voxels: int = 1,
     spacing: str | None = None,
     reference: Path | None = None,
+    volume: int | None = None,
     format: Literal["table", "csv", "json"] | None = None,
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
 ) -> None:
@@ -47,6 +48,8 @@ def measure(
         z,y,x in mm, for masks that carry none (PNG) or a wrong one.
     reference
         The image the mask belongs to, for formats that need it; a DICOM SEG counts its own slices without it.
+    volume
+        Which volume of a mask file that holds several, from 0.
     format
         table, csv or json; by the suffix of the output, or a table, without it.
     output
@@ -61,7 +64,7 @@ def measure(
     from medsam.io.formats import format_of, read_mask
 
     refuse_overwriting([output], [mask, reference])
-    labels = read_mask(mask, reference=reference)
+    labels = read_mask(mask, reference=reference, volume=volume)
     if reference is None and format_of(mask).name.startswith("dicom"):
         print("slices count from the first one of the SEG itself; --reference counts in its series", file=sys.stderr)
     rows = run(_spaced(labels, spacing), components=components, plane=plane, min_voxels=min_voxels)

@@ -1,7 +1,7 @@
 """The one table of file formats, and reading and writing by suffix.
 
 A module named in the table has the functions its row claims: read_image(path, options), read_mask(path, reference),
-write_mask(mask, path, options); read_segments(path, reference, only, overlap) instead of read_mask's plain call where
+write_mask(mask, path, options); read_mask takes a volume too where the row says "volumes"; read_segments(path, reference, only, overlap) instead of read_mask's plain call where
 the format keeps structures apart; write_image(image, path). A new format is one module and one row.
 """
 
@@ -64,7 +64,7 @@ class Format:
     name: str
     suffixes: tuple[str, ...]
     module: str
-    can: frozenset[str]  # of "read_image", "write_image", "read_mask", "write_mask"
+    can: frozenset[str]  # of "read_image", "write_image", "read_mask", "write_mask"; "volumes": may hold several
 
 
 def _row(name: str, suffixes: str, module: str, can: str) -> Format:
@@ -72,14 +72,14 @@ def _row(name: str, suffixes: str, module: str, can: str) -> Format:
 
 
 FORMATS = (
-    _row("nifti", ".nii .nii.gz", "nifti", "read_image read_mask write_mask"),
+    _row("nifti", ".nii .nii.gz", "nifti", "read_image read_mask write_mask volumes"),
     _row("seg.nrrd", ".seg.nrrd", "segnrrd", "read_mask write_mask"),
-    _row("nrrd", ".nrrd .nhdr", "nrrd", "read_image read_mask write_mask"),
-    _row("metaimage", ".mha .mhd", "metaimage", "read_image read_mask write_mask"),
+    _row("nrrd", ".nrrd .nhdr", "nrrd", "read_image read_mask write_mask volumes"),
+    _row("metaimage", ".mha .mhd", "metaimage", "read_image read_mask write_mask volumes"),
     _row("npz", ".npz", "npz", "read_image read_mask write_mask"),
     _row("png", ".png", "raster", "read_image read_mask write_mask"),
     _row("jpeg", ".jpg .jpeg", "raster", "read_image"),
-    _row("tiff", ".tif .tiff", "tiff", "read_image read_mask write_mask"),
+    _row("tiff", ".tif .tiff", "tiff", "read_image read_mask write_mask volumes"),
     _row("bmp", ".bmp", "raster", "read_image read_mask"),
     _row("coco", ".json", "coco", "read_mask write_mask"),
     _row("slide", ".svs .ndpi .scn .mrxs .bif .vms", "slides", "read_image"),
@@ -95,7 +95,7 @@ FORMATS = (
 class _Module(Protocol):
     def read_image(self, path: Path, options: ReadOptions) -> Image: ...
     def write_image(self, image: Image, path: Path) -> None: ...
-    def read_mask(self, path: Path, reference: Grid | None) -> Mask: ...
+    def read_mask(self, path: Path, reference: Grid | None, volume: int | None = ...) -> Mask: ...
     def read_segments(
         self, path: Path, reference: Grid | None, *, only: Sequence[str] | None, overlap: Overlap
     ) -> Mask: ...
@@ -118,7 +118,7 @@ def read_image(
         modality: What made it, where the file does not say or says it wrong.
         series: SeriesInstanceUID to take where a DICOM folder holds several.
         geometry: "refuse" a gapped or tilted DICOM series, or "resample" it onto a regular grid.
-        volume: Which volume of a NIfTI, NRRD or MetaImage file with several, from 0.
+        volume: Which volume of a NIfTI, NRRD, MetaImage or TIFF file with several, from 0.
         max_bytes: The most that the decoded pixels may take; 8 GiB.
 
     Returns:
@@ -131,6 +131,7 @@ def read_image(
     source = _existing(path)
     chosen = parse_modality(modality) if modality is not None else None
     row = _row_for(source, "read_image")
+    _refuse_no_volume(source, row, volume)
     image = _load(row).read_image(source, ReadOptions(series, geometry, chosen, volume, max_bytes))
     return replace(image, modality=chosen) if chosen is not None else image
 
@@ -141,6 +142,7 @@ def read_mask(
     reference: Image | Grid | str | Path | None = None,
     only: Sequence[str | int] | str | int | None = None,
     overlap: Overlap = "refuse",
+    volume: int | None = None,
 ) -> Mask:
     """Read a label map with its geometry.
 
@@ -149,6 +151,7 @@ def read_mask(
         reference: The image, its grid or its file; formats that store contours or no geometry need it.
         only: Names or label ids to take; all without it.
         overlap: What happens where structures of a file overlap: "refuse", or the "first" or "last" of them wins.
+        volume: Which volume of a NIfTI, NRRD, MetaImage or TIFF file with several, from 0.
 
     Raises:
         InputFileError: as read_image, or pixels that are not integer labels.
@@ -156,12 +159,14 @@ def read_mask(
     """
     source = _existing(path)
     row = _row_for(source, "read_mask")
+    _refuse_no_volume(source, row, volume)
     grid = _grid(reference)
     module = _load(row)
     wanted = None if only is None else [str(only)] if isinstance(only, (str, int)) else [str(item) for item in only]
     if hasattr(module, "read_segments"):
         return _on_grid(module.read_segments(source, grid, only=wanted, overlap=overlap), grid)
-    return _on_grid(kept(module.read_mask(source, grid), wanted, source), grid)
+    mask = module.read_mask(source, grid, volume) if "volumes" in row.can else module.read_mask(source, grid)
+    return _on_grid(kept(mask, wanted, source), grid)
 
 
 def write_mask(
@@ -300,6 +305,13 @@ def _may_be_dicom(path: Path) -> bool:
     return path.is_dir() or not path.suffix or head(path, 132)[128:] == b"DICM"
 
 
+def _refuse_no_volume(path: Path, row: Format, volume: int | None) -> None:
+    if volume not in (None, 0) and "volumes" not in row.can:
+        raise InputFileError(
+            f"{path} holds no volume {volume}", expected=f"0: a {row.name} file holds one", fix="leave the volume out"
+        )
+
+
 def _on_grid(mask: Mask, grid: Grid | None) -> Mask:
     """The mask on exactly the reference's grid; headers in single precision may put it 2 % of a voxel off."""
     if grid is None or mask.grid is grid:
@@ -318,4 +330,4 @@ def _grid(reference: Image | Grid | str | Path | None) -> Grid | None:
         return reference
     if isinstance(reference, Image):
         return reference.grid
-    return read_image(reference).grid
+    return read_image(reference, volume=0).grid  # all volumes of a file lie on one grid

@@ -46,14 +46,14 @@ def read_image(path: Path, options: ReadOptions) -> Image:
     return Image(values, grid)
 
 
-def read_mask(path: Path, reference: Grid | None) -> Mask:
+def read_mask(path: Path, reference: Grid | None, volume: int | None = None) -> Mask:
     """Read a label map; float files are taken where every value is an integer.
 
     Raises:
         InputFileError: as read_image, or values that are no labels.
     """
     del reference  # the file knows where it lies
-    values, grid = _read(path, ReadOptions())
+    values, grid = _read(path, ReadOptions(volume=volume))
     return Mask(labels_of(values, path), grid)
 
 

@@ -54,14 +54,14 @@ def read_image(path: Path, options: ReadOptions) -> Image:
     return Image(values, Grid(values.shape[:3]))
 
 
-def read_mask(path: Path, reference: Grid | None) -> Mask:
+def read_mask(path: Path, reference: Grid | None, volume: int | None = None) -> Mask:
     """Read labels: palette indices or grey values, where 8-bit 0 and 255 alone mean background and label 1.
 
     Raises:
         InputFileError: as read_image, or colours.
         GeometryError: another shape than the reference.
     """
-    values, colors = _read(path, ReadOptions())
+    values, colors = _read(path, ReadOptions(volume=volume))
     values = values if colors is not None else grey_labels(values)
     labels = labels_of(values, path)
     return Mask(labels, grid_without_geometry(labels.shape, reference, path))
@@ -176,6 +176,8 @@ def _stored_bytes(file: TiffFile, path: Path) -> int:
 def _stack(values: np.ndarray, axes: str, options: ReadOptions, path: Path) -> np.ndarray:
     """tifffile's axes to (D, H, W[, C]); one channel or time where several are there."""
     order = list(axes)
+    if options.volume not in (None, 0) and not any(axis not in STACKS + "YXS" for axis in order):
+        raise InputFileError(f"{path} holds no volume {options.volume}", expected="0", fix="leave the volume out")
     others = [axis for axis in order if axis not in STACKS + "YXS" and values.shape[order.index(axis)] > 1]
     for axis in others:
         count = values.shape[order.index(axis)]
