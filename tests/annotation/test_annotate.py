@@ -61,7 +61,7 @@ def test_marker_volume_is_read_as_markers(bright, scan):
     with pytest.raises(PromptError, match="markers are str"):
         annotate(bright, scan, "markers.nii.gz")
     with pytest.raises(GeometryError):
-        annotate(bright, scan, Mask(strokes, Grid(strokes.shape, affine=AFFINE + np.eye(4, k=3))))
+        annotate(bright, scan, Mask(strokes, Grid(strokes.shape, affine=AFFINE + 0.2 * np.eye(4, k=3))))
 
 
 def test_any_plane_gives_the_same_mask_on_the_scans_own_grid(bright, scan):
@@ -100,3 +100,19 @@ def test_bad_input_is_refused(bright, scan):
 
 def test_no_margin_gives_the_bare_rectangle_over_the_lines(bright, scan):
     assert annotate(bright, scan, cross(1, 1) + cross(1, 7), margin_px=0).boxes[1][4] == (66, 100, 105, 129)
+
+
+def test_markers_drawn_on_the_same_voxels_in_another_order_are_turned(bright, scan):
+    strokes = np.zeros(scan.grid.shape, np.uint8)
+    for k in (2, 6):
+        strokes[k, 115, 50 + 4 * k : 90 + 4 * k] = 1
+        strokes[k, 100:130, 70 + 4 * k] = 1
+    wanted = annotate(bright, scan, Mask(strokes, scan.grid)).mask
+    upside_down = AFFINE @ np.array([[-1, 0, 0, 8], [0, -1, 0, 255], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    turned = Mask(strokes[::-1, ::-1], Grid(strokes.shape, affine=upside_down))  # as another program stored it
+    result = annotate(bright, scan, turned).mask
+    assert np.array_equal(result.labels, wanted.labels) and result.grid is scan.grid
+    elsewhere = AFFINE.copy()
+    elsewhere[0, 3] += 0.2
+    with pytest.raises(GeometryError, match="mm away"):
+        annotate(bright, scan, Mask(strokes, Grid(strokes.shape, affine=elsewhere)))

@@ -145,10 +145,22 @@ def test_masks_bring_their_spacing_and_a_slice_is_measured_in_2d():
 def test_masks_on_other_grids_are_refused():
     labels = np.ones((2, 3, 3), np.uint8)
     here, there = Grid((2, 3, 3), spacing_mm=(1, 1, 1)), Grid((2, 3, 3), spacing_mm=(1, 1, 2))
-    with pytest.raises(GeometryError, match="2 mm apart"):
+    with pytest.raises(GeometryError, match="steps of the reference"):
         dice(Mask(labels, here), Mask(labels, there))
     with pytest.raises(GeometryError, match="same shape"):
         dice(labels, labels[:, :2])
+
+
+def test_the_same_voxels_in_another_order_are_the_same_mask():
+    labels = np.zeros((3, 4, 5), np.uint8)
+    labels[1, 1:3, 2:4] = 1
+    there = np.diag([1.0, 1, 1, 1])
+    there[:3, :3] = [[0, 0, 1], [0, 1, 0], [2, 0, 0]]
+    flipped = there @ np.array([[-1, 0, 0, 2], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    here, turned = Mask(labels, Grid((3, 4, 5), affine=there)), Mask(labels[::-1], Grid((3, 4, 5), affine=flipped))
+    assert dice(here, turned) == dice(turned, here) == normalized_surface_distance(here, turned, tolerance_mm=0) == 1
+    moved = Mask(np.roll(labels, 1, axis=2)[::-1], turned.grid)
+    assert dice(here, moved) == 0.5
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,7 @@ def test_the_papers_windows_are_there_by_name() -> None:
     assert WINDOWS["lung"].bounds == (-1350, 150)
     assert WINDOWS["brain"].bounds == (0, 80)
     assert parse_window(" Lung ") == Window(1500, -600)
+    assert parse_window("soft_tissue") == parse_window("Soft Tissue") == Window(400, 40)
 
 
 @pytest.mark.parametrize("text", ["heart", "1,2,3", "0,5", "-5,40", "nan,5", "inf,5", "5,inf", ""])

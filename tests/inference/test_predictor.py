@@ -88,7 +88,7 @@ def test_a_previous_mask_may_go_in_for_all_boxes_or_for_each(lite, disc, disc_em
         ({"points": [[(10, 10)]]}, "points without point_labels"),
         ({"point_labels": [[1]]}, "point_labels without points"),
         ({"points": [[(10, 300)]], "point_labels": [[1]]}, "leaves the image"),
-        ({"points": [(10, 10)], "point_labels": [1]}, "one list for each object"),
+        ({"points": [(10, 10)], "point_labels": [[1]]}, "one list for each object"),
         ({"points": [[(10, 10), (20, 20)]], "point_labels": [[1]]}, "2 points with 1 labels"),
         ({"points": [[(10, 10)]], "point_labels": [[2]]}, "point labels are"),
         ({"points": [[(10, 10)]], "point_labels": [[1], [0]]}, "1 lists of points with 2 lists of labels"),
@@ -161,3 +161,34 @@ def test_bf16_keeps_the_mask(lite, disc, disc_embedding):
 def test_int8_of_lite_medsam_in_torch_is_refused_with_what_to_do():
     with pytest.raises(MissingDependencyError, match="openvino"):
         load_predictor(precision="int8", runtime="torch")
+
+
+def test_tensors_and_lists_of_tensors_are_taken_as_arrays_are(lite, disc, disc_embedding):
+    assert torch.equal(lite.embed(torch.from_numpy(disc[0])).features, lite.embed(disc[0]).features)
+    wanted = lite.decode(disc_embedding, boxes=[BOX])[0]
+    for boxes in (torch.tensor(BOX), torch.tensor([BOX]), [torch.tensor(BOX)], np.array([BOX], np.int16)):
+        assert np.array_equal(lite.decode(disc_embedding, boxes=boxes)[0], wanted)
+    wanted = lite.decode(disc_embedding, points=[[(160, 100), (20, 20)]], point_labels=[[1, 0]])[0]
+    for points, labels in (
+        (torch.tensor([[[160, 100], [20, 20]]]), torch.tensor([[1, 0]])),
+        ([torch.tensor([[160, 100], [20, 20]])], [torch.tensor([1, 0])]),
+        (np.array([[[160, 100], [20, 20]]]), np.array([[1, 0]])),
+    ):
+        assert np.array_equal(lite.decode(disc_embedding, points=points, point_labels=labels)[0], wanted)
+
+
+def test_points_of_one_object_may_come_without_their_list(lite, disc_embedding):
+    wanted = lite.decode(disc_embedding, points=[[(160, 100), (20, 20)]], point_labels=[[1, 0]])[0]
+    for points in ([(160, 100), (20, 20)], np.array([[160, 100], [20, 20]]), torch.tensor([[160, 100], [20, 20]])):
+        assert np.array_equal(lite.decode(disc_embedding, points=points, point_labels=[1, 0])[0], wanted)
+    with pytest.raises(PromptError, match="2 points with 1 labels"):
+        lite.decode(disc_embedding, points=[(160, 100), (20, 20)], point_labels=[1])
+
+
+def test_a_list_that_is_no_picture_is_refused_in_words(lite):
+    with pytest.raises(IntensityError, match="int64"):
+        lite.embed([[[1, 2, 3]]])
+
+
+def test_a_torch_device_is_a_device():
+    assert load_predictor("lite-medsam", device=torch.device("cpu")).manifest.name == "lite-medsam"

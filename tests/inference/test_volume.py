@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from medsam.errors import IntensityError, PromptError
 from medsam.imaging.image import Grid, Image
@@ -35,7 +36,18 @@ def test_boxes_segment_their_slices_and_no_others(bright, ball):
     assert mask.grid is ball.grid and bright.runtime.encoded == 2
 
 
-@pytest.mark.parametrize("box", [WHOLE, list(WHOLE), np.array(WHOLE), np.array([WHOLE])])
+@pytest.mark.parametrize(
+    "box",
+    [
+        WHOLE,
+        list(WHOLE),
+        np.array(WHOLE),
+        np.array([WHOLE]),
+        torch.tensor(WHOLE),
+        torch.tensor([WHOLE]),
+        [torch.tensor(WHOLE)],
+    ],
+)
 def test_four_numbers_on_a_slice_are_one_box(bright, ball, box):
     mask = segment_volume(bright, ball, boxes={5: box})
     assert (mask.labels == segment_volume(bright, ball, boxes={5: [WHOLE]}).labels).all() and mask.labels.any()
@@ -168,10 +180,10 @@ def test_where_objects_meet_the_later_or_the_more_certain_stays():
         ({"boxes": {1: (0, 0, 9)}}, "pass boxes={slice:"),
         ({"boxes": {1: ["abcd"]}}, "pass boxes={slice:"),
         ({"points": [(1, 2, 1)]}, "points are a list; expected a dict of slices; pass points={slice:"),
-        ({"box3d": (0, 0, 0, 9, 9, 9)}, "pass box3d=[(x0, y0, z0, x1, y1, z1), ...]"),
         ({"box3d": ["abcdef"]}, "pass box3d=["),
         ({"box3d": [(0, 0, 0, 9, 9)]}, "pass box3d=["),
         ({"box3d": 7}, "pass box3d=["),
+        ({"box3d": (0, 0, 0, 9, 9)}, "pass box3d=["),
     ],
 )
 def test_prompts_that_do_not_fit_the_volume_are_refused_before_anything_is_encoded(bright, ball, prompts, words):
@@ -192,3 +204,11 @@ def test_one_voxel_and_rgb_volumes_work(bright):
     ).labels.all()
     colour = Image(np.full((2, 8, 8, 3), 255, np.uint8), Grid((2, 8, 8)))
     assert segment_volume(bright, colour, boxes={1: [(0, 0, 8, 8)]}).labels[1].all()
+
+
+def test_six_numbers_are_one_3d_box(bright, ball):
+    solid = (0, 0, 3, 255, 255, 8)
+    wanted = segment_volume(bright, ball, box3d=[solid]).labels
+    assert wanted.any()
+    for one in (solid, list(solid), np.array(solid), torch.tensor(solid), torch.tensor([solid])):
+        assert np.array_equal(segment_volume(bright, ball, box3d=one).labels, wanted)

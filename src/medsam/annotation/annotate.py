@@ -20,6 +20,7 @@ from medsam.inference.cache import EmbeddingCache
 from medsam.inference.embedding import Embedding
 from medsam.inference.painting import Canvas, ObjectPrompt, Progress, decoded, embedded
 from medsam.inference.predictor import Predictor
+from medsam.io.placement import on_grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +55,8 @@ def annotate(
     Args:
         predictor: A loaded model.
         image: Normalized (uint8).
-        markers: A label volume on the image's grid (a Mask, or its array), or markers in slices of the plane.
+        markers: A label volume of the image's voxels in any order (a Mask), an array on its grid, or markers in slices
+            of the plane.
         interpolation: "linear", or "legacy" for the released distance maps.
         margin_px: Added to every side of a box; 5 (MARGIN_PX) without it, twice for legacy; 0 is the bare rectangle.
         max_gap: Marked slices further apart than this are not bridged.
@@ -91,7 +93,7 @@ def _drawn(markers: Mask | np.ndarray | Sequence[Marker], image: Image, axis: in
     if isinstance(markers, np.ndarray):
         markers = Mask(markers, image.grid)
     if isinstance(markers, Mask):
-        return markers_from_mask(markers.moved_axis(axis), moved_axis(image.grid, axis))
+        return markers_from_mask(on_grid(markers, image.grid).moved_axis(axis), moved_axis(image.grid, axis))
     if not isinstance(markers, Sequence) or not all(isinstance(marker, Marker) for marker in markers):
         raise PromptError(
             f"markers are {type(markers).__name__}",

@@ -17,6 +17,7 @@ from scipy.spatial import cKDTree
 from medsam.errors import GeometryError
 from medsam.evaluation.surface import Surface, surface_of
 from medsam.imaging.image import Mask
+from medsam.io.placement import on_grid
 
 MaskLike = Mask | np.ndarray
 TOLERANCE_MM = 2.0  # paper, Methods, "Evaluation metrics"
@@ -35,7 +36,7 @@ def dice(a: MaskLike, b: MaskLike, *, label: int | None = None) -> float:
 
     Args:
         a: Mask, or an array of any shape; non-zero is foreground.
-        b: The same, on the same grid.
+        b: The same; a Mask of the same voxels may store them in another order.
         label: Compare this label only; None compares all foreground.
 
     Returns:
@@ -142,6 +143,8 @@ def _distances(surface: Surface, other: Surface, spacing: tuple[float, ...], lim
 
 
 def _paired(a: MaskLike, b: MaskLike, label: int | None, spacing_mm: Sequence[float] | None) -> _Pair:
+    if isinstance(a, Mask) and isinstance(b, Mask) and _apart(a, b):
+        b = on_grid(b, a.grid)  # the same voxels, stored in another order or cut otherwise
     arrays = [m.labels if isinstance(m, Mask) else np.asarray(m) for m in (a, b)]
     if {array.ndim for array in arrays} == {2, 3}:
         arrays = [array[0] if array.ndim == 3 and len(array) == 1 else array for array in arrays]
@@ -149,13 +152,6 @@ def _paired(a: MaskLike, b: MaskLike, label: int | None, spacing_mm: Sequence[fl
         raise GeometryError(
             f"masks of shape {arrays[0].shape} and {arrays[1].shape}",
             expected="the same shape",
-            fix="bring both masks onto one grid",
-        )
-    if isinstance(a, Mask) and isinstance(b, Mask) and _apart(a, b):
-        distance = a.grid.max_distance_mm(b.grid)
-        raise GeometryError(
-            f"two masks whose grids lie up to {distance:.3g} mm apart",
-            expected="the same grid",
             fix="bring both masks onto one grid",
         )
     own = next((m.grid.spacing_mm for m in (a, b) if isinstance(m, Mask) and m.grid.spacing_mm is not None), None)

@@ -20,6 +20,11 @@ Noise = Literal["enlarge", "both", "shift", "all"]
 OUTWARD: Boxes = np.array([-1.0, -1.0, 1.0, 1.0])
 
 
+def plain(value: object) -> object:
+    """Arrays of any library (torch) as NumPy's; lists, tuples and the rest as they are."""
+    return np.asarray(value) if hasattr(value, "__array__") else value
+
+
 def validate_boxes(boxes: object, height: int, width: int) -> Boxes:
     """Check boxes against a slice and give them as (N, 4) float64.
 

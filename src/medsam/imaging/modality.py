@@ -100,16 +100,20 @@ WINDOWS = {
 }
 
 
+def _hyphened(name: str) -> str:
+    return name.strip().lower().replace("_", "-").replace(" ", "-")
+
+
 def parse_modality(text: str | Modality) -> Modality:
     """Find the modality a name or DICOM Modality code stands for.
 
     Args:
-        text: "CT", "mri", "US", "X-ray" and so on; case is ignored.
+        text: "CT", "mri", "US", "X-ray" and so on; case is ignored, "_" and " " are "-".
 
     Raises:
         IntensityError: nobody calls a modality that.
     """
-    key = str(text).strip().lower()
+    key = _hyphened(str(text))
     for modality in Modality:
         if key == modality.value.lower():
             return modality
@@ -130,8 +134,9 @@ def parse_window(text: str | Window | tuple[float, float]) -> Window:
     if not isinstance(text, str):
         width, level = text
         return Window(float(width), float(level))
-    if text.strip().lower() in WINDOWS:
-        return WINDOWS[text.strip().lower()]
+    name = _hyphened(text)
+    if name in WINDOWS:
+        return WINDOWS[name]
     try:
         width, level = (float(part) for part in text.split(","))
     except ValueError:

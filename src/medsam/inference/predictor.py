@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from medsam.errors import IntensityError, PromptError
 from medsam.imaging.frame import Frame
@@ -71,23 +71,23 @@ class Predictor:
         m = self.manifest
         return Frame(height, width, m.frame_size, m.fit, m.interpolation, m.scaling)
 
-    def embed(self, slice_rgb: NDArray[np.uint8]) -> Embedding:
+    def embed(self, slice_rgb: ArrayLike) -> Embedding:
         """Encode one slice.
 
         Args:
-            slice_rgb: (H, W, 3) uint8 in [0, 255], as Image.slice_rgb gives it.
+            slice_rgb: (H, W, 3) uint8 in [0, 255], as Image.slice_rgb gives it; NumPy's or a CPU tensor.
 
         Raises:
             IntensityError: not uint8 of that shape.
         """
         return self.embed_batch([slice_rgb])[0]
 
-    def embed_batch(self, slices: Sequence[NDArray[np.uint8]]) -> list[Embedding]:
+    def embed_batch(self, slices: Sequence[ArrayLike]) -> list[Embedding]:
         """Encode slices, of different sizes if need be; the same as one by one, faster on most devices."""
         embeddings: list[Embedding] = []
         step = self.batch_size
         for start in range(0, len(slices), step):
-            part = slices[start : start + step]
+            part = [np.asarray(one) for one in slices[start : start + step]]
             frames = [self._frame(one) for one in part]
             image_B3SS = np.stack([frame.image_to_model(one) for frame, one in zip(frames, part, strict=True)])
             features_BCHW = self.runtime.encode(torch.from_numpy(image_B3SS))
@@ -97,8 +97,8 @@ class Predictor:
             ]
         return embeddings
 
-    def _frame(self, slice_rgb: NDArray[np.uint8]) -> Frame:
-        shape = np.shape(slice_rgb)
+    def _frame(self, slice_rgb: np.ndarray) -> Frame:
+        shape = slice_rgb.shape
         if len(shape) != 3 or shape[2] != 3 or not min(shape):
             raise IntensityError(
                 f"a slice of shape {shape}",
@@ -116,8 +116,8 @@ class Predictor:
         Args:
             embedding: Of this predictor's weights.
             boxes: (N, 4) or (4,), x0 y0 x1 y1 in slice pixels.
-            points: N lists of (x, y) in slice pixels; with boxes, list i refines box i.
-            point_labels: N lists of 1 (inside) and 0 (outside).
+            points: N lists of (x, y) in slice pixels, or one flat list for one object; with boxes, list i refines box i.
+            point_labels: N lists of 1 (inside) and 0 (outside), flat as the points are.
             mask: A previous mask to start from, (H, W) or (N, H, W) bool, in addition to boxes or points.
             multimask: Three masks for each prompt; only for weights trained for it.
 
@@ -201,7 +201,8 @@ class Predictor:
 
 
 def load_predictor(
-    model: str | Path | None = None, *, device: str | None = None, precision: Precision = "fp32",
+    model: str | Path | None = None, *, device: str | torch.device | None = None,
+    precision: Precision = "fp32",
     runtime: RuntimeName = "torch", calibration: Sequence[NDArray[np.uint8]] | None = None,
 ) -> Predictor:  # fmt: skip
     """Load a model and make it ready.
@@ -217,5 +218,6 @@ def load_predictor(
         ModelUnavailableError: unknown name, weights that are not here, or int8 without calibration.
         CheckpointError: a file that is no model. MissingDependencyError: the runtime or device is not there.
     """
-    loaded = load(model, device=device, precision=precision, runtime=runtime, calibration=calibration)
+    place = None if device is None else str(device)
+    loaded = load(model, device=place, precision=precision, runtime=runtime, calibration=calibration)
     return Predictor(loaded.runtime, loaded.manifest, weights=loaded.weights)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from medsam.errors import PromptError
-from medsam.imaging.boxes import validate_boxes, validate_points
+from medsam.imaging.boxes import plain, validate_boxes, validate_points
 from medsam.imaging.frame import Frame
 
 MASK_SIDE = 256
@@ -57,7 +57,7 @@ def model_prompts(frame: Frame, boxes: object, points: object, point_labels: obj
     Args:
         frame: Of the embedding to decode.
         boxes: (N, 4) or (4,), x0 y0 x1 y1 in slice pixels, or None.
-        points: N lists of (x, y) in slice pixels, or None.
+        points: N lists of (x, y) in slice pixels, or one flat list for one object, or None.
         point_labels: N lists of 1 (inside) or 0 (outside), one for each point.
         mask: A previous mask, (H, W) for every prompt or (N, H, W), bool, or None.
 
@@ -95,6 +95,9 @@ def _points(frame: Frame, points: object, point_labels: object) -> tuple[torch.T
             expected="a label 1 (inside) or 0 (outside) for each point",
             fix="pass point_labels=[[1]]",
         )
+    points, point_labels = plain(points), plain(point_labels)
+    if np.ndim(_first(points)) == 1 and np.ndim(_first(point_labels)) == 0:  # type: ignore[arg-type]
+        points, point_labels = [points], [point_labels]  # one object, not nested
     pairs = [
         (_one_list(p, frame), _labels(q))
         for p, q in zip(_sequence(points), _same_length(points, point_labels), strict=True)
@@ -114,6 +117,10 @@ def _points(frame: Frame, points: object, point_labels: object) -> tuple[torch.T
     return points_NP2, labels_NP
 
 
+def _first(value: object) -> object:
+    return plain(_sequence(value)[0])
+
+
 def _sequence(value: object) -> list[object]:
     if not isinstance(value, (list, tuple, np.ndarray)) or not len(value):
         raise PromptError(
@@ -121,7 +128,7 @@ def _sequence(value: object) -> list[object]:
             expected="one list for each object",
             fix="pass points=[[(x, y), ...]], point_labels=[[1, ...]]",
         )
-    return list(value)
+    return [plain(item) for item in value]
 
 
 def _same_length(points: object, point_labels: object) -> list[object]:

@@ -13,7 +13,7 @@ from typing import get_args
 import numpy as np
 
 from medsam.errors import PromptError
-from medsam.imaging.boxes import validate_boxes, validate_points
+from medsam.imaging.boxes import plain, validate_boxes, validate_points
 from medsam.imaging.image import Image, Mask
 from medsam.inference.cache import EmbeddingCache
 from medsam.inference.painting import Box, Canvas, ObjectPrompt, Overlap, Plan, Point, Progress, segment_slices
@@ -37,7 +37,8 @@ def segment_volume(
         image: Normalized (uint8); its values may be memory-mapped.
         boxes: Slice to boxes; box i on each slice is object i and becomes label i + 1. None where it has no box there;
             four numbers are one box.
-        box3d: One (x0, y0, z0, x1, y1, z1) for each object, z inclusive, in place of boxes and points.
+        box3d: One (x0, y0, z0, x1, y1, z1) for each object, or six numbers for one; z inclusive, in place of boxes and
+            points.
         points: Slice to (x, y, 1 or 0) of the first object, or to one such list for each object.
         labels: Label ids in place of 1, 2, ...
         interpolate: Also segment the slices between marked ones, with boxes between theirs.
@@ -103,8 +104,8 @@ def _by_slice(prompts: object, depth: int, name: str, fix: str) -> Iterator[tupl
         return
     if not isinstance(prompts, Mapping):
         raise PromptError(f"{name} are a {type(prompts).__name__}", expected="a dict of slices", fix=fix)
-    for k, row in prompts.items():
-        index = _slice(k, depth)
+    for k, drawn in prompts.items():
+        index, row = _slice(k, depth), plain(drawn)
         if not isinstance(row, (Sequence, np.ndarray)) or isinstance(row, str):
             raise PromptError(f"{name} on slice {index} are {row!r:.60}", expected="a list", fix=fix)
         one = len(row) == 4 and all(isinstance(v, Real) for v in row)
@@ -122,6 +123,7 @@ def _slice(k: object, depth: int) -> int:
 def _box(box: object, height: int, width: int) -> Box | None:
     if box is None:
         return None
+    box = plain(box)
     if not isinstance(box, (Sequence, np.ndarray)) or isinstance(box, str):
         raise PromptError(f"a box is {box!r:.60}", expected="four numbers x0, y0, x1, y1", fix=BOXES_FIX)
     boxes_N4 = validate_boxes(box, height, width)
@@ -162,7 +164,10 @@ def _points(points: object, height: int, width: int) -> tuple[Point, ...]:
 def _solids(box3d: object, shape_DHW: tuple[int, int, int]) -> list[Box3D]:
     if box3d is None:
         return []
-    return [_solid(numbers, shape_DHW) for numbers in (box3d if isinstance(box3d, Iterable) else [box3d])]
+    solids = plain(box3d)
+    listed = list(solids) if isinstance(solids, Iterable) else [solids]
+    one = len(listed) == 6 and all(isinstance(v, Real) for v in listed)
+    return [_solid(plain(numbers), shape_DHW) for numbers in ([listed] if one else listed)]
 
 
 def _solid(numbers: object, shape_DHW: tuple[int, int, int]) -> Box3D:

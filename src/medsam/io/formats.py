@@ -18,7 +18,7 @@ from medsam.errors import InputFileError, OutputError
 from medsam.imaging.image import Grid, Image, Mask
 from medsam.imaging.modality import Modality, parse_modality
 from medsam.io.limits import MAX_BYTES, content, head
-from medsam.io.placement import Overlap, kept, place
+from medsam.io.placement import Overlap, kept, on_grid
 
 Geometry = Literal["refuse", "resample"]
 
@@ -164,9 +164,11 @@ def read_mask(
     module = _load(row)
     wanted = None if only is None else [str(only)] if isinstance(only, (str, int)) else [str(item) for item in only]
     if hasattr(module, "read_segments"):
-        return _on_grid(module.read_segments(source, grid, only=wanted, overlap=overlap), grid)
+        mask = module.read_segments(source, grid, only=wanted, overlap=overlap)
+        return mask if grid is None else on_grid(mask, grid)
     mask = module.read_mask(source, grid, volume) if "volumes" in row.can else module.read_mask(source, grid)
-    return _on_grid(kept(mask, wanted, source), grid)
+    mask = kept(mask, wanted, source)
+    return mask if grid is None else on_grid(mask, grid)
 
 
 def write_mask(
@@ -310,15 +312,6 @@ def _refuse_no_volume(path: Path, row: Format, volume: int | None) -> None:
         raise InputFileError(
             f"{path} holds no volume {volume}", expected=f"0: a {row.name} file holds one", fix="leave the volume out"
         )
-
-
-def _on_grid(mask: Mask, grid: Grid | None) -> Mask:
-    """The mask on exactly the reference's grid; headers in single precision may put it 2 % of a voxel off."""
-    if grid is None or mask.grid is grid:
-        return mask
-    if grid.spacing_mm is None and mask.grid.shape == grid.shape:
-        return replace(mask, grid=grid)
-    return place(mask, grid, tolerance_mm=max(0.01, 0.02 * min(grid.spacing_mm or (0.0,))))
 
 
 def _load(row: Format) -> _Module:
