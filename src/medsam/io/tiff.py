@@ -1,4 +1,4 @@
-"""TIFF: 8 and 16 bit, float, RGB, palette; pages of one size are the slices of a stack. Spacing is taken as unknown."""
+"""TIFF: 8 and 16 bit, float, RGB, palette; pages of one size are the slices of a stack; see tiff_spacing."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from medsam.io.formats import ReadOptions, WriteOptions
 from medsam.io.labels import grid_without_geometry, labels_of, smallest
 from medsam.io.limits import head, other_content, refuse_oversized
 from medsam.io.raster import grey_labels, on_black
+from medsam.io.tiff_spacing import spacing_of
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage, TiffPageSeries
 
+Spacing = tuple[float, float, float] | None
 QUIET = logging.NullHandler()  # without a handler tifffile tells of every damaged tag on standard error
 MAX_PAGES = 100_000
 STACKS = "ZIQ"  # tifffile's axes that are slices: depth, pages, unknown
@@ -46,12 +48,12 @@ def read_image(path: Path, options: ReadOptions) -> Image:
     Raises:
         InputFileError: truncated, damaged, too large, CMYK, a pyramid, or channels or times and none chosen.
     """
-    values, colors = _read(path, options)
+    values, colors, spacing_mm = _read(path, options)
     if colors is not None:
         values = np.moveaxis(colors[:, values], 0, -1)
     elif values.dtype == bool:
         values = values.astype(np.uint8) * np.uint8(255)
-    return Image(values, Grid(values.shape[:3]))
+    return Image(values, Grid(values.shape[:3], spacing_mm))
 
 
 def read_mask(path: Path, reference: Grid | None, volume: int | None = None) -> Mask:
@@ -61,10 +63,11 @@ def read_mask(path: Path, reference: Grid | None, volume: int | None = None) -> 
         InputFileError: as read_image, or colours.
         GeometryError: another shape than the reference.
     """
-    values, colors = _read(path, ReadOptions(volume=volume))
+    values, colors, spacing_mm = _read(path, ReadOptions(volume=volume))
     values = values if colors is not None else grey_labels(values)
     labels = labels_of(values, path)
-    return Mask(labels, grid_without_geometry(labels.shape, reference, path))
+    grid = grid_without_geometry(labels.shape, reference, path)
+    return Mask(labels, grid if reference is not None else Grid(grid.shape, spacing_mm))
 
 
 def write_mask(mask: Mask, path: Path, options: WriteOptions) -> None:
@@ -87,8 +90,8 @@ def write_mask(mask: Mask, path: Path, options: WriteOptions) -> None:
         imwrite(temporary, labels, photometric="minisblack", compression="zlib", metadata=None)
 
 
-def _read(path: Path, options: ReadOptions) -> tuple[np.ndarray, np.ndarray | None]:
-    """Values (D, H, W[, 3]) upright, with white as high, and the palette as (3, N) uint8 if there is one."""
+def _read(path: Path, options: ReadOptions) -> tuple[np.ndarray, np.ndarray | None, Spacing]:
+    """Values (D, H, W[, 3]) upright, with white as high; the palette as (3, N) uint8 if there is one; their spacing."""
     from tifffile import TiffFile
 
     logging.getLogger("tifffile").addHandler(QUIET)
@@ -107,7 +110,10 @@ def _read(path: Path, options: ReadOptions) -> tuple[np.ndarray, np.ndarray | No
             refuse_oversized(path, declared, stored, encoding=encoding, max_bytes=options.max_bytes)  # type: ignore[arg-type]
             values = _opaque(_stack(series.asarray(), series.axes, options, path), page, path)
             colors = (page.colormap >> 8).astype(np.uint8) if page.photometric == PALETTE else None
-            return _upright(values, page), colors
+            spacing_mm = spacing_of(file, page, len(values))
+            if spacing_mm is not None and _turn(page)[0]:
+                spacing_mm = (spacing_mm[0], spacing_mm[2], spacing_mm[1])
+            return _upright(values, page), colors, spacing_mm
     except DAMAGED as error:
         raise InputFileError(
             f"{path} cannot be read to its end ({str(error)[:120]})",
@@ -214,9 +220,14 @@ def _opaque(values: np.ndarray, page: TiffPage, path: Path) -> np.ndarray:
     return shown if colours == 3 else shown[..., 0]
 
 
-def _upright(values: np.ndarray, page: TiffPage) -> np.ndarray:
+def _turn(page: TiffPage) -> tuple[bool, bool, bool]:
+    """Whether rows and columns change places, then rows run upwards, then columns to the left."""
     tag = page.tags.get("Orientation")
-    swap, flip_rows, flip_columns = TURNS.get(int(tag.value) if tag is not None else 1, TURNS[1])
+    return TURNS.get(int(tag.value) if tag is not None else 1, TURNS[1])
+
+
+def _upright(values: np.ndarray, page: TiffPage) -> np.ndarray:
+    swap, flip_rows, flip_columns = _turn(page)
     values = np.swapaxes(values, 1, 2) if swap else values
     values = values[:, ::-1] if flip_rows else values
     values = values[:, :, ::-1] if flip_columns else values
