@@ -52,11 +52,13 @@ def test_missing_empty_and_unknown_files_are_refused(tmp_path: Path, read: objec
     (tmp_path / "empty.nii.gz").touch()
     (tmp_path / "notes.txt").write_text("some text")
     (tmp_path / "picture.xyz").write_bytes(b"\x89PNG\r\n\x1a\n....")
+    (tmp_path / "scan.png").write_bytes(b"II*\0".ljust(128, b"\0") + b"DICM")  # a preamble that is a TIFF head
     for name, words in {
         "missing.nii": "does not exist",
         "empty.nii.gz": "is empty",
         "notes.txt": "holds text",
         "picture.xyz": "a PNG picture",
+        "scan.png": "a DICOM file",
     }.items():
         with pytest.raises(InputFileError, match=words):
             read(tmp_path / name)

@@ -57,11 +57,11 @@ def head(path: Path, count: int) -> bytes:
 
 def content(first: bytes) -> str:
     """What the first bytes of a file look like, in words for an error message."""
+    if first[128:132] == b"DICM":  # first: the preamble before it may be the head of a TIFF
+        return "a DICOM file"
     for magic, words in MAGIC:
         if first.startswith(magic):
             return words
-    if first[128:132] == b"DICM":
-        return "a DICOM file"
     if first[344:348] in (b"n+1\x00", b"ni1\x00") or first[4:8] in (b"n+2\x00", b"ni2\x00"):
         return "an uncompressed NIfTI file"
     if first.startswith((b"ObjectType", b"NDims")):
