@@ -258,6 +258,14 @@ def test_masks_that_do_not_belong_to_the_reference_are_refused(tmp_path):
         read_mask(tmp_path / "m.dcm", reference=Grid(grid.shape, affine=moved))
 
 
+def test_a_single_slice_of_the_series_is_no_reference(tmp_path):
+    folder, grid = series(tmp_path)
+    for kind in (None, "rtstruct"):
+        with pytest.raises(GeometryError, match="lies on no series"):
+            write_mask(random_mask(grid), tmp_path / "m.dcm", reference=next(folder.iterdir()), format=kind)
+    assert not (tmp_path / "m.dcm").exists()
+
+
 def test_of_two_series_the_one_with_the_masks_grid_is_taken_and_twins_are_refused(tmp_path):
     folder = tmp_path / "study"
     write_series(folder / "a", Phantom())

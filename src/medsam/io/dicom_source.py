@@ -111,6 +111,8 @@ def _matched(mask: Mask, group: Group) -> Source:
         grid = grid_of(planes)
         laid = place(mask, grid)
     except GeometryError:  # gapped or tilted, or segmented after resampling all the same
+        if len(planes) == 1:
+            raise
         grid = upright_grid(planes).grid
         laid = place(mask, grid)
     frames = planes if len(planes) == grid.shape[0] and _all_on(grid, planes) else _frames_on(grid, planes)
