@@ -32,6 +32,7 @@ from pydicom.uid import (
 )
 
 from medsam.errors import InputFileError
+from medsam.io.dicom_inflate import INFLATED_FLOOR, INFLATED_RATIO, Inflated
 
 # What a parser may raise on bytes nobody vouches for; MedsamError is none of them and passes.
 PARSE_ERRORS = (
@@ -41,8 +42,6 @@ PARSE_ERRORS = (
 )  # fmt: skip
 SUFFIXES = (".dcm", ".dicom", ".ima")
 PIXEL_TAGS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
-INFLATED_RATIO = 200  # most bytes that one compressed byte may stand for in a deflated file or a zip
-INFLATED_FLOOR = 16 << 20  # below this size no ratio is asked for
 MAX_MEMBER_BYTES = 4 << 30
 MAX_ARCHIVE_BYTES = 64 << 30
 MAX_MEMBERS = 100_000
@@ -269,8 +268,9 @@ def _parse(source: Source, file: BinaryIO, *, strict: bool, legacy: bool) -> Ins
     if not seen:
         _refuse_without_pixels(source, header, strict=strict, legacy=legacy)
         return None
-    offset, (head, length), end = opened.stream.tell(), seen[0], opened.stream.seek(0, io.SEEK_END)
+    offset, (head, length) = opened.stream.tell(), seen[0]
     encapsulated = length == UNDEFINED_LENGTH
+    end = opened.size(offset + head + (0 if encapsulated else length))
     if not encapsulated and offset + head + length > end:
         raise InputFileError(
             f"{source.name} is truncated: {max(end - offset - head, 0)} of {length} bytes of pixels",
@@ -303,10 +303,14 @@ def _uid_name(uid: str) -> str:
 class _Opened:
     """A file open at the start of its data set, plain even if it was deflated, and how that is encoded."""
 
-    stream: BinaryIO
+    stream: BinaryIO | Inflated
     meta: FileMetaDataset
     implicit: bool
     little: bool
+
+    def size(self, least: int) -> int:
+        """Bytes of the data set from its start to its end; refuses to unfold more than a header may ask for."""
+        return self.stream.size(least) if isinstance(self.stream, Inflated) else self.stream.seek(0, io.SEEK_END)
 
     def dataset(self, *parts: Dataset) -> FileDataset:
         elements = {tag: element for part in parts for tag, element in part._dict.items()}
@@ -328,7 +332,7 @@ def _opened(source: Source, file: BinaryIO, *, legacy: bool) -> _Opened:
     if syntax != DeflatedExplicitVRLittleEndian:
         return _Opened(file, meta, syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    return _Opened(io.BytesIO(_inflated(source.name, file.read())), meta, False, True)
+    return _Opened(Inflated(source.name, file, source.size - file.tell()), meta, False, True)
 
 
 def _guessed_encoding(file: BinaryIO) -> tuple[bool, bool]:
@@ -339,20 +343,10 @@ def _guessed_encoding(file: BinaryIO) -> tuple[bool, bool]:
     return not explicit, not (explicit and group >= 0x0400)
 
 
-def _inflated(name: str, packed: bytes) -> bytes:
-    limit = max(INFLATED_FLOOR, INFLATED_RATIO * len(packed))
-    data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, limit + 1)
-    if len(data) > limit:
-        raise InputFileError(
-            f"{name} inflates {len(packed)} bytes to more than {limit}",
-            expected=f"a ratio of at most {INFLATED_RATIO}",
-            fix="write it uncompressed if you trust it",
-        )
-    return data
-
-
 def _with_pixels(source: Source, header: FileDataset, offset: int, legacy: bool) -> Dataset:
     with untrusted(source.name), source.open() as file:
         opened = _opened(source, file, legacy=legacy)
+        if isinstance(opened.stream, Inflated):
+            opened.stream.with_pixels()
         opened.stream.seek(offset)
         return opened.dataset(header, read_dataset(opened.stream, opened.implicit, opened.little))
