@@ -114,6 +114,27 @@ def test_ct_mask_lies_on_the_scans_own_grid(ct: Path, tmp_path: Path) -> None:
     assert labels[:, :, [0, 1, 2, 4, 5]].sum() == 0
 
 
+@pytest.mark.parametrize("plane", [None, "sagittal"])
+def test_one_slice_of_a_volume_goes_to_a_picture_and_several_are_refused(
+    ct: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], plane: str | None
+) -> None:
+    turned = [] if plane is None else ["--plane", plane]
+    drawn = ["--slice", "3", "--box", "31,21,69,59"] if plane is None else ["--slice", "50", "--box", "21,0,59,5"]
+    command = ["segment", str(ct), "--modality", "CT", "--window", "soft-tissue", *turned, *drawn, "-o"]
+    for name in ("m.png", "m.json", "m.nii.gz"):
+        assert run([*command, str(tmp_path / name)]) == 0
+    volume = medsam.read_mask(tmp_path / "m.nii.gz").labels
+    wanted = volume[3] if plane is None else volume[:, :, 50]
+    assert wanted.any()
+    for name in ("m.png", "m.json"):
+        assert np.array_equal(medsam.read_mask(tmp_path / name).labels[0], wanted)
+    (tmp_path / "p.csv").write_text("slice,x0,y0,x1,y1\n3,31,1,69,5\n4,31,1,69,5\n")
+    two = ["--prompts", str(tmp_path / "p.csv"), "-o", str(tmp_path / "two.png")]
+    assert run(["segment", str(ct), "--modality", "CT", "--window", "soft-tissue", *turned, *two]) == 1
+    assert "prompts on several of" in capsys.readouterr().err
+    assert not (tmp_path / "two.png").exists()
+
+
 def test_one_volume_of_several_is_chosen_as_the_message_says(
     ct: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -137,6 +137,16 @@ def test_a_restored_axis_is_the_mask_again(axis: int, affine: np.ndarray | None)
     assert again.names == mask.names
 
 
+@pytest.mark.parametrize("affine", [AXIAL, OBLIQUE, None], ids=["axial", "oblique and sheared", "unknown"])
+def test_a_slice_alone_stays_in_its_place(affine: np.ndarray | None) -> None:
+    mask = medsam.Mask(np.arange(24).reshape(2, 3, 4), medsam.Grid((2, 3, 4), affine=affine), {5: "five"})
+    alone = mask.slice_at(1)
+    assert np.array_equal(alone.labels, mask.labels[1:]) and alone.names == {5: "five"}
+    assert (alone.grid.spacing_mm is None) == (affine is None)
+    if affine is not None:
+        assert np.allclose(alone.grid.to_world([[0, 2, 3]]), mask.grid.to_world([[1, 2, 3]]))
+
+
 def test_a_moved_grid_of_unknown_spacing_stays_unknown() -> None:
     assert moved_axis(medsam.Grid((4, 5, 6)), 2).spacing_mm is None
     assert moved_axis(medsam.Grid((4, 5, 6)), 2).shape == (6, 4, 5)

@@ -77,6 +77,10 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:  # the reader of a pipe has seen enough, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except MemoryError:
+        return _fail(
+            "medsam: out of memory; expected an image that fits; crop or split it, or take a larger machine", 1
+        )
     except KeyboardInterrupt:
         return _fail("medsam: interrupted; what was finished is kept", INTERRUPTED)
     return result if isinstance(result, int) else 0

@@ -77,7 +77,7 @@ def _checked_first(tasks: Sequence[Task], options: Options) -> dict[Path, Image]
             continue
         image = _read(task.source, options)
         _validate(task.prompts, image)
-        _refuse_flat(task.output, image.grid.shape[0] if options.plane is None else 1)
+        _refuse_flat(task, image.grid.shape[0])
         images[task.source] = image
     return images
 
@@ -108,13 +108,19 @@ def _validate(prompts: Sequence[Prompt], image: Image) -> None:
             validate_points(prompt.points, height, width)
 
 
-def _refuse_flat(output: Path, depth: int) -> None:
-    if depth > 1 and output.suffix.lower() in FLAT:
+def _refuse_flat(task: Task, depth: int) -> None:
+    if depth > 1 and task.output.suffix.lower() in FLAT and _only_slice(task.prompts) is None:
         raise OutputError(
-            f"a mask of {depth} slices for {output}",
+            f"prompts on several of {depth} slices for {task.output}",
             expected="one slice",
             fix="write .nii.gz, .nrrd, .mha or .tif instead; --overlay makes a picture",
         )
+
+
+def _only_slice(prompts: Sequence[Prompt]) -> int | None:
+    """The slice all prompts lie on; None where there are several, or 3D boxes."""
+    slices = {prompt.slice if prompt.box_3d is None else None for prompt in prompts}
+    return slices.pop() if len(slices) == 1 else None
 
 
 def _load(options: Options) -> Predictor:
@@ -130,10 +136,11 @@ def _segment_one(predictor: Predictor, task: Task, options: Options, images: dic
         return segment_slide_file(predictor, task.source, task.output, task.prompts)
     start = time.perf_counter()
     image = (images or {}).get(task.source) or _read(task.source, options)
+    _refuse_flat(task, image.grid.shape[0])
     result = segment_prompts(predictor, image, task.prompts)
     if task.overlay is not None:
         write_picture(task.overlay, image, result.mask, task.prompts)
-    mask = _on_the_files_grid(result.mask, task.source, options)
+    mask = _on_the_files_grid(result.mask, task, options)
     reference = options.reference or task.source
     series = options.series if options.reference is None else None  # it names a series of the input
     write_mask(mask, task.output, reference=reference, format=_format(task, options), series=series)
@@ -146,10 +153,14 @@ def _format(task: Task, options: Options) -> str | None:
     return options.format if options.format != "dcm" and task.output.suffix.lower() == ".dcm" else None
 
 
-def _on_the_files_grid(mask: Mask, source: Path, options: Options) -> Mask:
+def _on_the_files_grid(mask: Mask, task: Task, options: Options) -> Mask:
+    """The mask as its file takes it: of a volume on the image's own grid, or the one slice as it was seen."""
+    only = _only_slice(task.prompts)
+    if task.output.suffix.lower() in FLAT and only is not None and mask.grid.shape[0] > 1:
+        return mask.slice_at(only)
     if options.plane is None:
         return mask
-    return mask.restored_axis(_stored(source, options).grid.axis_named(options.plane))
+    return mask.restored_axis(_stored(task.source, options).grid.axis_named(options.plane))
 
 
 def _voxels(mask: Mask) -> dict[int, int]:

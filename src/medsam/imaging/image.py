@@ -260,6 +260,15 @@ class Mask:
         """The label ids present, ascending, without background."""
         return tuple(int(i) for i in np.unique(self.labels) if i)
 
+    def slice_at(self, index: int) -> Mask:
+        """Slice `index` alone, at its place in the patient."""
+        depth_1 = (1, *self.grid.shape[1:])
+        start_mm = self.grid.to_world(np.array([[index, 0, 0]]))[0]
+        affine = np.array(self.grid.affine)
+        affine[:3, 3] = start_mm
+        grid = Grid(depth_1) if self.grid.spacing_mm is None else Grid(depth_1, affine=affine)
+        return replace(self, labels=self.labels[index : index + 1], grid=grid)
+
     def moved_axis(self, axis: int) -> Mask:
         """The same mask with another array axis first; affine kept true."""
         return replace(self, labels=np.moveaxis(self.labels, axis, 0), grid=moved_axis(self.grid, axis))
