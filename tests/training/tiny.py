@@ -40,6 +40,10 @@ CONFIG = TrainConfig(
 
 TOLD = replace(CONFIG, epochs=4, save_every=100)
 
+PROMPTED = replace(
+    CONFIG, prompts=("box", "point", "mask"), clicks=3, prompts_per_image=2, corrections=1, prompt_encoder="full"
+)
+
 
 def tiny_model(seed: int = 0) -> MedSAM:
     torch.manual_seed(seed)
@@ -149,12 +153,14 @@ def lines(run: Path) -> int:
     return (run / "metrics.jsonl").read_text().count("\n") if (run / "metrics.jsonl").is_file() else 0
 
 
-def together(discs: Path, run: Path, world: int, port: int, *, resume: bool, epochs: int) -> None:
+def together(
+    discs: Path, run: Path, world: int, port: int, *, resume: bool, epochs: int, config: TrainConfig = CONFIG
+) -> None:
     """The same run on several gloo processes."""
 
     def one(rank: int) -> None:
         os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-        train(discs, run, replace(CONFIG, epochs=epochs), resume=resume)
+        train(discs, run, replace(config, epochs=epochs), resume=resume)
 
     children = [in_child(partial(one, rank)) for rank in range(world)]
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * world
@@ -174,6 +180,10 @@ if __name__ == "__main__":
     discs_ = Path(sys.argv[5])
     if what == "told":
         told_to_end(discs_, folder / "run")
+    elif what == "prompts":
+        for world_, name in enumerate(("one", "two"), start=1):
+            port = port_or_kills + world_
+            together(discs_, folder / name, world_, port, resume=False, epochs=2, config=PROMPTED)
     elif what == "killed":
         killed_run(discs_, folder / "killed", port_or_kills, seed_)
         killed_run(discs_, folder / "whole", 0, seed_)

@@ -183,7 +183,10 @@ def _masks(frame: Frame, mask: object, count: int | None) -> torch.Tensor:
 
 
 def _low_resolution(frame: Frame, mask_HW: np.ndarray) -> torch.Tensor:
-    square = torch.from_numpy(frame.mask_to_model(mask_HW != 0)).float()
-    factor = frame.size // MASK_SIDE
-    share = square.reshape(MASK_SIDE, factor, MASK_SIDE, factor).mean(dim=(1, 3))  # (h, w)
-    return (2 * share - 1) * MASK_LOGIT
+    return mask_logits(torch.from_numpy(frame.mask_to_model(mask_HW != 0))[None], MASK_SIDE)[0, 0]
+
+
+def mask_logits(masks_NSS: torch.Tensor, side: int) -> torch.Tensor:
+    """Masks in the model frame, 0 or 1, as the logits of a confident answer: (N, 1, side, side) float32."""
+    share_N1hw = torch.nn.functional.adaptive_avg_pool2d(masks_NSS[:, None].float(), side)
+    return (2 * share_N1hw - 1) * MASK_LOGIT

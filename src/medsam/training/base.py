@@ -51,7 +51,7 @@ def new_manifest(base: Manifest, config: TrainConfig) -> Manifest:
         like,
         name=config.name,
         architecture=base.architecture,
-        prompts=("box",),
+        prompts=config.learnt_prompts,
         multimask=False,
         quality_trained=config.quality_weight > 0,
         sha256=None,

@@ -30,7 +30,8 @@ def write_card(folder: Path, config: TrainConfig, manifest: Manifest, train: Sou
     lines = [
         f"# {manifest.name}",
         "",
-        f"Weights of a {manifest.architecture} model for box prompts, trained by `medsam train` from {config.base}.",
+        f"Weights of a {manifest.architecture} model for {' and '.join(manifest.prompts)} prompts, trained by "
+        f"`medsam train` from {config.base}.",
         "",
         "## Data it learnt on",
         "",

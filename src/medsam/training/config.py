@@ -14,6 +14,7 @@ from medsam.errors import DataError
 from medsam.imaging.boxes import Noise
 
 Augmentation = Literal["none", "light", "strong"]
+PROMPTS = ("box", "point", "mask")
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ class TrainConfig:
             as a whole; "all" half of the room as a whole and half of it side by side.
         box_noise_share: Limit of a move as a share of the box's width or height, so that it finds a small target; 0 is none.
         augmentation: "light" or "strong" changes of the picture and its masks, other ones at every draw (augmentation.py).
+        prompts: Kinds of prompt, one of which is drawn for each target: "box", "point" (clicks), "mask" (a spoiled mask
+            with a box or clicks, whichever is there too).
+        clicks: Most clicks of a point prompt; the first is well inside, others inside or beside the target.
+        corrections: Further rounds in the same step: a click where the answer is wrong most, and the answer itself.
+        prompt_encoder: "frozen", or "full" to train what the prompts use of it.
         prompts_per_image: Most targets of an image in one step; 1 is one image-mask pair a sample, as in the paper.
         quality_weight: Weight of the squared error of the predicted IoU in the loss; 0 leaves that head alone.
         average: Decay of a running average of the weights, as 0.999, which is then the result; 0 is off.
@@ -88,6 +94,10 @@ class TrainConfig:
     box_noise: Noise = "both"
     box_noise_share: float = 0.0
     augmentation: Augmentation = "none"  # Training protocol: data augmentation was not used
+    prompts: tuple[str, ...] = ("box",)  # Training protocol: bounding box prompt
+    clicks: int = 1
+    corrections: int = 0
+    prompt_encoder: Literal["frozen", "full"] = "frozen"  # Training protocol: we fixed the prompt encoder
     prompts_per_image: int = 1  # Training protocol: image-mask pairs
     quality_weight: float = 0.0
     average: float = 0.0
@@ -141,6 +151,24 @@ class TrainConfig:
             _require(self.encoder in ("frozen", "tail"), "cache_embeddings", True, wanted)
             wanted = '"none" with cache_embeddings, which keeps one embedding of each picture'
             _require(self.augmentation == "none", "augmentation", self.augmentation, wanted)
+
+        self._check_prompts()
+
+    def _check_prompts(self) -> None:
+        wanted = 'some of "box", "point", "mask", each once, and not "mask" alone'
+        known = set(self.prompts) <= set(PROMPTS) and len(set(self.prompts)) == len(self.prompts)
+        _require(
+            known and set(self.prompts) > set() and set(self.prompts) != {"mask"}, "prompts", list(self.prompts), wanted
+        )
+        _require(self.corrections >= 0, "corrections", self.corrections, "0 or more")
+        _require(self.clicks >= 1, "clicks", self.clicks, "1 or more")
+        _require(self.clicks == 1 or "point" in self.prompts, "clicks", self.clicks, '"point" among the prompts, or 1')
+
+    @property
+    def learnt_prompts(self) -> tuple[str, ...]:
+        """The kinds of prompt that the weights learn to answer, corrections included."""
+        corrective = ("point", "mask") if self.corrections else ()
+        return tuple(kind for kind in PROMPTS if kind in self.prompts or kind in corrective)
 
     def to_json(self) -> str:
         """As kept with the run."""
@@ -218,7 +246,7 @@ def _checked(name: str, value: object, kind: object, source: str) -> object:
         listed = [value] if isinstance(value, str) else value
         if isinstance(listed, list | tuple) and all(isinstance(item, str) for item in listed):
             return tuple(listed)
-        raise _wrong(name, value, "a list of paths", source)
+        raise _wrong(name, value, "a list of paths" if name == "data" else "a list of texts in quotes", source)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is kind:

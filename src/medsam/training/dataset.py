@@ -20,6 +20,7 @@ from medsam.imaging.frame import Frame
 from medsam.models.manifest import Manifest
 from medsam.training.augmentation import STRENGTHS, augment
 from medsam.training.config import TrainConfig
+from medsam.training.prompting import Prompts, joined, simulated_prompts
 from medsam.training.sources import Slice, Source
 
 
@@ -35,6 +36,7 @@ class Batch:
         counts: Targets of each image; they sum to T.
         inner: Rows and columns of the frame that each image fills.
         slices: The pictures themselves, for those who embed them by cache.
+        prompts: What targets are shown instead of their boxes, or with them; None is boxes alone.
     """
 
     names: tuple[str, ...]
@@ -44,6 +46,7 @@ class Batch:
     counts: tuple[int, ...]
     inner: tuple[tuple[int, int], ...]
     slices: tuple[NDArray[np.uint8], ...]
+    prompts: Prompts | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
@@ -52,6 +55,7 @@ class Batch:
             image_B3SS=self.image_B3SS.to(device),
             boxes_T4=self.boxes_T4.to(device),
             masks_TSS=self.masks_TSS.to(device),
+            prompts=None if self.prompts is None else self.prompts.to(device),
         )
 
 
@@ -76,6 +80,7 @@ def sample(slice_: Slice, name: str, manifest: Manifest, config: TrainConfig, rn
         counts=(wanted,),
         inner=(frame.inner_hw,),
         slices=(slice_.pixels_HW3,) if config.cache_embeddings else (),
+        prompts=None if config.prompts == ("box",) else simulated_prompts(slice_.masks, frame, config, rng),
     )
 
 
@@ -98,6 +103,7 @@ def simulated_boxes(
 
 def join(samples: Sequence[Batch]) -> Batch:
     """One batch of several."""
+    prompts = [one.prompts for one in samples if one.prompts is not None]
     return Batch(
         names=tuple(name for one in samples for name in one.names),
         image_B3SS=torch.cat([one.image_B3SS for one in samples]),
@@ -106,6 +112,7 @@ def join(samples: Sequence[Batch]) -> Batch:
         counts=tuple(count for one in samples for count in one.counts),
         inner=tuple(inner for one in samples for inner in one.inner),
         slices=tuple(picture for one in samples for picture in one.slices),
+        prompts=joined(prompts) if prompts else None,
     )
 
 

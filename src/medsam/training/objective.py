@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medsam.inference.prompts import mask_logits
 from medsam.models.medsam import MedSAM
 from medsam.training.config import TrainConfig
 from medsam.training.dataset import Batch
 from medsam.training.features import encoder_of
 from medsam.training.loss import overlap, segmentation_loss
+from medsam.training.prompting import Prompts, boxes_alone, corrected, groups
 
 
 class Objective(nn.Module):
@@ -25,21 +27,29 @@ class Objective(nn.Module):
         self.config = config
 
     def forward(self, batch: Batch, features_BCHW: Tensor | None = None) -> Tensor:
-        """Loss of each image, the mean over its targets, (B,) float32.
+        """Loss of each image, the mean over its targets and over the rounds of corrective clicks, (B,) float32.
 
         Args:
             batch: On the model's device.
             features_BCHW: What the frozen part of the encoder makes of the images, where it is known already.
         """
         features_BCHW = self._encode(batch, features_BCHW)
-        logits_T1hw, quality_T1 = self._decode(features_BCHW, batch)
-        logits_TSS = _to_frame(logits_T1hw.float(), batch.image_B3SS.shape[-1])
         masks_TSS = batch.masks_TSS.float()
-        inside_TSS = _inside(batch, logits_TSS)
-        losses_T = segmentation_loss(logits_TSS, masks_TSS, inside_TSS)
-        if self.config.quality_weight > 0:
-            error_T = (quality_T1[:, 0].float() - overlap(logits_TSS, masks_TSS, inside_TSS)) ** 2
-            losses_T = losses_T + self.config.quality_weight * error_T
+        inside_TSS = _inside(batch, masks_TSS)
+        prompts = batch.prompts or boxes_alone(len(masks_TSS), masks_TSS.device)
+        rounds = []
+        for again in range(self.config.corrections + 1):
+            logits_T1hw, quality_T1 = self._decode(features_BCHW, batch, prompts)
+            logits_TSS = _to_frame(logits_T1hw.float(), batch.image_B3SS.shape[-1])
+            losses_T = segmentation_loss(logits_TSS, masks_TSS, inside_TSS)
+            if self.config.quality_weight > 0:
+                error_T = (quality_T1[:, 0].float() - overlap(logits_TSS, masks_TSS, inside_TSS)) ** 2
+                losses_T = losses_T + self.config.quality_weight * error_T
+            rounds.append(losses_T)
+            if again < self.config.corrections:
+                answer, found_TSS = logits_T1hw.detach().float(), logits_TSS.detach() > 0
+                prompts = corrected(prompts, answer, found_TSS=found_TSS, masks_TSS=masks_TSS, inside_TSS=inside_TSS)
+        losses_T = torch.stack(rounds).mean(dim=0) + self._nothing()
         return torch.stack([part.mean() for part in torch.split(losses_T, list(batch.counts))])
 
     def _encode(self, batch: Batch, features_BCHW: Tensor | None) -> Tensor:
@@ -54,13 +64,41 @@ class Objective(nn.Module):
                 features_BCHW = encoder.stem(batch.image_B3SS, count)
         return encoder.tail(features_BCHW, count)
 
-    def _decode(self, features_BCHW: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """All targets: one embedding each where every image has one, else image by image on a shared embedding."""
-        if set(batch.counts) == {1} or len(batch.counts) == 1:
-            return self.model.decode(features_BCHW, batch.boxes_T4)
-        boxes = torch.split(batch.boxes_T4, list(batch.counts))
-        parts = [self.model.decode(features_BCHW[i : i + 1], boxes_N4) for i, boxes_N4 in enumerate(boxes)]
-        return torch.cat([logits for logits, _ in parts]), torch.cat([quality for _, quality in parts])
+    def _decode(self, features_BCHW: Tensor, batch: Batch, prompts: Prompts) -> tuple[Tensor, Tensor]:
+        """All targets, those together that are shown the same: with an embedding each, or one for all of an image."""
+        side = 4 * self.model.prompt_encoder.grid
+        order: list[int] = []
+        logits, qualities = [], []
+        for images, targets, shown in groups(batch.counts, prompts.shown):
+            every = len(targets) == len(prompts.shown)
+            chosen = slice(None) if every else torch.tensor(targets, device=features_BCHW.device)
+            whole = every and len(images) == len(features_BCHW)
+            features = features_BCHW if whole else features_BCHW[torch.tensor(images, device=features_BCHW.device)]
+            masks = None
+            if shown.mask and prompts.logits_T1hw is not None:
+                masks = prompts.logits_T1hw[chosen]
+            elif shown.mask and prompts.masks_TSS is not None:
+                masks = mask_logits(prompts.masks_TSS[chosen], side)
+            found = self.model.decode(
+                features,
+                batch.boxes_T4[chosen] if shown.box else None,
+                prompts.points_TP2[chosen, : shown.clicks] if shown.clicks else None,
+                prompts.labels_TP[chosen, : shown.clicks] if shown.clicks else None,
+                masks,
+            )
+            logits.append(found[0])
+            qualities.append(found[1])
+            order += targets
+        back = torch.tensor(order, device=features_BCHW.device).argsort()
+        return torch.cat(logits)[back], torch.cat(qualities)[back]
+
+    def _nothing(self) -> Tensor | float:
+        """0, from each weight of the prompt encoder that learns: a batch without clicks gives those a gradient of 0.
+
+        DistributedDataParallel waits for a gradient of every weight, and a step is then the same on one process.
+        """
+        learnt = [p.sum() for p in self.model.prompt_encoder.parameters() if p.requires_grad]
+        return 0.0 * torch.stack(learnt).sum() if learnt else 0.0
 
 
 def _to_frame(logits_T1hw: Tensor, size: int) -> Tensor:

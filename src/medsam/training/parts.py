@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from medsam.models.image_encoder import ImageEncoder
 from medsam.models.medsam import MedSAM
+from medsam.models.prompt_encoder import BOTTOM_RIGHT, NEGATIVE, POSITIVE, TOP_LEFT, PromptEncoder
 from medsam.models.tiny_vit import TinyViT
 from medsam.training.config import TrainConfig
 from medsam.training.features import encoder_of
@@ -41,8 +42,8 @@ class LowRank(nn.Module):
 def prepare(model: MedSAM, config: TrainConfig) -> MedSAM:
     """Set what learns, in place; the model stays in evaluation mode, so that batch norm keeps its statistics.
 
-    The prompt encoder is frozen. The hypernetworks of ambiguous prompts get no gradient from a box and are frozen too,
-    and so is the quality head unless it has a weight in the loss.
+    The prompt encoder is frozen, unless it is to learn what the prompts use of it. The hypernetworks of ambiguous prompts get no gradient from one mask a prompt and are frozen
+    too, and so is the quality head unless it has a weight in the loss.
 
     Source: paper, Methods, "Training protocol".
     """
@@ -52,6 +53,9 @@ def prepare(model: MedSAM, config: TrainConfig) -> MedSAM:
     for index in AMBIGUOUS:
         heads[index].requires_grad_(False)
     cast(nn.Module, model.mask_decoder.iou_prediction_head).requires_grad_(config.quality_weight > 0)
+    if config.prompt_encoder == "full":
+        for part in _prompt_parts(model.prompt_encoder, config):
+            part.requires_grad_(True)
     if config.encoder == "full":
         model.image_encoder.requires_grad_(True)
     elif config.encoder == "lora":
@@ -62,6 +66,24 @@ def prepare(model: MedSAM, config: TrainConfig) -> MedSAM:
     if config.checkpoint_activations:
         _compute_twice(model.image_encoder)
     return model
+
+
+def _prompt_parts(encoder: PromptEncoder, config: TrainConfig) -> list[nn.Module]:
+    """What the prompts of a run use of the prompt encoder; weights without a use would only decay."""
+    parts: list[nn.Module] = [encoder.no_mask_embed]
+    learnt = config.learnt_prompts
+    kinds = {
+        TOP_LEFT: "box" in learnt,
+        BOTTOM_RIGHT: "box" in learnt,
+        POSITIVE: "point" in learnt,
+        NEGATIVE: config.corrections > 0 or config.clicks > 1,
+    }
+    parts += [encoder.point_embeddings[kind] for kind, used in kinds.items() if used]
+    if "point" in learnt:
+        parts.append(encoder.not_a_point_embed)
+    if "mask" in learnt:
+        parts.append(encoder.mask_downscaling)
+    return parts
 
 
 def _adapt(encoder: nn.Module, rank: int) -> None:

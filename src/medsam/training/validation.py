@@ -1,4 +1,4 @@
-"""A model in training measured as it will be served: through a Predictor, in slice pixels, with noisy boxes."""
+"""A model in training measured as it will be served: through a Predictor, in slice pixels, with noisy boxes or clicks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from medsam.imaging.clicks import innermost_point
+from medsam.inference.embedding import Embedding
 from medsam.inference.predictor import Predictor
 from medsam.training.config import TrainConfig
 from medsam.training.dataset import simulated_boxes
@@ -85,10 +87,9 @@ def measure(
         rng = np.random.default_rng([config.seed, 3, zlib.crc32(f"{unit.dataset}/{unit.name}".encode())])
         chosen = sorted(rng.permutation(len(slice_.masks))[:TARGETS].tolist())
         experts = [slice_.masks[i] for i in chosen]
-        boxes_N4 = simulated_boxes(experts, config, rng)
         pixels = slice_.pixels_HW3
         embedding = predictor.embed(pixels) if features is None else features.embedding(pixels, predictor)
-        found_NHW, _ = predictor.decode(embedding, boxes=boxes_N4)
+        found_NHW, boxes = _found(predictor, embedding, experts, config, rng)
         scores = [
             Score(
                 unit.name,
@@ -102,8 +103,23 @@ def measure(
         picture = None
         if number in places:
             caption = f"{unit.dataset}  Dice {np.median([one.scores['dice'] for one in scores]):.2f}"
-            picture = draw_example(pixels, experts, list(found_NHW), boxes=boxes_N4.tolist(), caption=caption)
+            picture = draw_example(pixels, experts, list(found_NHW), boxes=boxes, caption=caption)
         yield Measured(scores, picture, places.get(number, 0))
+
+
+def _found(
+    predictor: Predictor,
+    embedding: Embedding,
+    experts: Sequence[NDArray[np.bool_]],
+    config: TrainConfig,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.bool_], list[list[float]]]:
+    """The answers to noisy boxes, and these; where the model learns no boxes, to one click deepest inside."""
+    if "box" in config.prompts:
+        boxes_N4 = simulated_boxes(experts, config, rng)
+        return predictor.decode(embedding, boxes=boxes_N4)[0], boxes_N4.tolist()
+    points = [[innermost_point(mask)] for mask in experts]
+    return predictor.decode(embedding, points=points, point_labels=[[1]] * len(points))[0], []
 
 
 def medians(scores: list[Score], name: str, by: Literal["modality", "dataset"]) -> dict[str, float]:
