@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from cyclopts import App
@@ -16,8 +18,11 @@ from medsam.cli.finetune import finetune
 from medsam.cli.runs import runs
 from medsam.cli.train import train
 from medsam.errors import DataError, ModelUnavailableError, OutputError
+from medsam.evaluation.evaluate import Protocol, targets_of
 from medsam.models.catalog import fetch
 from medsam.training.finetuning import paired, split
+from medsam.training.monitor import read_metrics
+from medsam.training.sources import CaseSource, case_of
 
 
 def call(verb: Callable[..., int], *arguments: object) -> object:
@@ -35,14 +40,14 @@ def rings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "masks").mkdir()
     y, x = np.ogrid[:90, :120]
     rng = np.random.default_rng(0)
-    rows = ["image,mask,group,mask_kind,split"]
+    rows = ["image,mask,group,mask_kind,split,licence"]
     for i in range(3):
         cy, cx = rng.integers(35, 55), rng.integers(35, 85)
         distance = np.hypot(y - cy, x - cx)
         pixels = np.where((distance <= 28) & (distance > 15), 200, 50) + rng.integers(-10, 11, distance.shape)
         Picture.fromarray(pixels.astype(np.uint8)).save(root / f"images/{i}.png")
         Picture.fromarray((distance <= 28).astype(np.uint8)).save(root / f"masks/{i}.png")
-        rows.append(f"images/{i}.png,masks/{i}.png,{i},labels,{'tune' if i == 2 else 'train'}")
+        rows.append(f"images/{i}.png,masks/{i}.png,{i},labels,{'tune' if i == 2 else 'train'},CC0")
     (root / "index.csv").write_text("\n".join(rows) + "\n")
     return root
 
@@ -68,8 +73,14 @@ def test_a_recipe_makes_a_better_model_that_loads_at_once(
     assert predictor.manifest.quality_trained
     assert predictor.manifest.frame_size == 256
     card = (run / "README.md").read_text()
-    assert "| us_rings | ultrasound | not stated | 2 |" in card
-    assert "| ultrasound | 0." in card
+    assert "| us_rings | ultrasound | CC0 | 2 |" in card
+    assert "| quality_weight | 0.0 | 0.5 |" in card
+    assert "| workers |" not in card
+    assert "Fewer than 20 targets were measured of ultrasound" in card
+    first, last = (line for line in read_metrics(run) if "tune_dice" in line)
+    for by, name in (("modality", "ultrasound"), ("dataset", "us_rings")):
+        cells = [line[f"tune_{measure}_by_{by}"][name] for measure in ("dice", "nsd") for line in (first, last)]  # type: ignore[index]
+        assert f"| {name} | 1 | {' | '.join(f'{cell:.4f}' for cell in cells)} |" in card
 
     call(runs, tmp_path, "--figure", tmp_path / "curves.png")
     listed = capsys.readouterr().out
@@ -90,6 +101,16 @@ def test_finetune_says_before_and_after_on_cases_kept_aside(
     assert "one batch can be learnt" in said
     assert "median dice" in said
     assert "+0." in said
+    assert "Dice rose for 1 targets, fell for 0" in said
+    saved = json.loads((run / "comparison.json").read_text())
+    [[case, before, after]] = saved["cases"]
+    assert f"case {case}: median dice" in said
+    assert ["median dice", before, after] in saved["rows"]
+    card = (run / "README.md").read_text()
+    assert f"| cases | 1 | {before:.4f} | {after:.4f} |" in card
+    assert [path.name for path in sorted((run / "examples").iterdir())] == ["step-00000000.png", "step-00000002.png"]
+    call(runs, run, "--json")
+    assert json.loads(capsys.readouterr().out)[0]["dice_last"] == pytest.approx(after)
     predictor = medsam.load_predictor(run / "model.safetensors", device="cpu")
     image = medsam.read_image(rings / "images/2.png")
     masks, _ = predictor.decode(predictor.embed(image.slice_rgb(0)), boxes=[(10, 10, 100, 80)])
@@ -117,6 +138,25 @@ def test_bad_recipes_are_refused_before_the_first_step(rings: Path, tmp_path: Pa
     with pytest.raises(DataError, match="has no run"):
         call(runs, tmp_path)
     assert not run.exists()
+
+
+def test_a_case_is_on_one_side_with_all_its_slices(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    for name in ("a", "b[7]", "c", "d"):
+        labels = np.zeros((4, 40, 40), np.uint8)
+        labels[1:, 10:30, 10:30] = 1
+        pixels = labels * 100 + rng.integers(0, 50, labels.shape)
+        for folder, array in (("images", pixels.astype(np.int16)), ("masks", labels)):
+            nibabel.save(nibabel.Nifti1Image(array.T, np.diag([1.0, 1, 3, 1])), tmp_path / folder / f"{name}.nii.gz")
+    learn, kept = split(paired(tmp_path / "images", tmp_path / "masks"), 0.5, seed=0)
+    divide = partial(targets_of, protocol=Protocol())
+    sides = [CaseSource(side, divide, modality="MR", window=None) for side in (learn, kept)]
+    names = [{case_of(side.unit(i).name) for i in range(len(side))} for side in sides]
+    assert [len(side) for side in sides] == [6, 6]
+    assert names == [{case.name for case in learn}, {case.name for case in kept}]
+    assert not names[0] & names[1]
 
 
 def test_cases_are_paired_by_name_and_split_for_good(rings: Path, tmp_path: Path) -> None:

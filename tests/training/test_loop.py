@@ -67,6 +67,7 @@ def test_a_run_learns_and_leaves_a_model_with_card_curves_and_metrics(discs: Pat
     assert sum(found[-3:]) < 0.9 * sum(found[:3])
     card = (tmp_path / "run/README.md").read_text()
     assert "| discs | unknown | not stated | 9 |" in card
+    assert "| global_batch | 160 | 4 |" in card
     measured = [line["step"] for line in read_metrics(tmp_path / "run") if "tune_dice" in line]
     assert measured == [0, 4, 8, 12, 16, 18]
     assert (tmp_path / "run/curve.png").stat().st_size > 10_000

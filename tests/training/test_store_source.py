@@ -8,10 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from medsam.cli.train import open_data
+from medsam.data.catalogue import read_table, write_table
 from medsam.data.imports import import_tree
+from medsam.data.store import Store
+from medsam.data.subset import write_subsets
 from medsam.errors import DataError
 from medsam.models.manifest import Manifest
 from medsam.training.config import TrainConfig
@@ -73,3 +77,20 @@ def test_a_store_of_another_version_is_refused(store: Path, tmp_path: Path) -> N
 def test_what_is_no_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no data to learn from"):
         open_data(TrainConfig(data=(str(tmp_path),)), "train")
+
+
+def test_a_subset_limits_the_split_it_was_made_of(store: Path) -> None:
+    [(path, _)] = write_subsets(Store(store), [6], None)
+    config = TrainConfig(data=(str(path),), like="")
+    whole = TrainConfig(data=(str(store),), like="")
+    ids = set(read_table(path, ["sample_id"])["sample_id"].to_pylist())
+    learn = open_data(config, "train")
+    assert {learn.unit(i).name for i in range(len(learn))} == ids
+    assert len(learn) == 6 < len(open_data(whole, "train"))
+    assert len(open_data(config, "val")) == len(open_data(whole, "val"))
+
+
+def test_a_subset_of_another_store_is_refused(store: Path) -> None:
+    write_table(pa.table({"sample_id": ["0" * 24], "modality": ["MR"]}), store / "subsets/other.parquet")
+    with pytest.raises(DataError, match=r"1 of the 1 pairs of .*other\.parquet are not in the store"):
+        open_data(TrainConfig(data=(str(store / "subsets/other.parquet"),)), "train")

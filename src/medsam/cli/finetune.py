@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from medsam.training.finetuning import Comparison
 
 HELD_OUT = 0.2
+MOST_CASES = 12  # in the table
 
 
 def finetune(
@@ -106,7 +107,15 @@ def _table(comparison: Comparison, output: Path) -> None:
     table = Table(f"held-out target ({comparison.targets})", box=None)
     for heading in ("before", "after", "change"):
         table.add_column(heading, justify="right")
-    for name, before, after in comparison.rows:
+    few = len(comparison.cases) <= MOST_CASES
+    cases = [(f"case {name}: median dice", old, new) for name, old, new in comparison.cases] if few else []
+    for name, before, after in [*comparison.rows, *cases]:
         table.add_row(name, f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}")
     Console().print(table)
+    same = comparison.targets - comparison.better - comparison.worse
+    print(f"Dice rose for {comparison.better} targets, fell for {comparison.worse}, stayed for {same}")
+    if comparison.worse > comparison.better:
+        print(
+            "more targets got worse than better: keep the base, or try more cases, fewer --epochs or a lower --learning-rate"
+        )
     print(f"{output / MODEL}")

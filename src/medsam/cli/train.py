@@ -67,14 +67,18 @@ def open_data(config: TrainConfig, split: str) -> Source:
     sources: list[Source] = []
     for name in config.data:
         path = Path(name)
-        if (path / "store.json").is_file():
-            sources.append(StoreSource(path, split, by_picture=config.prompts_per_image > 1))
+        by_picture = config.prompts_per_image > 1
+        above = next((folder for folder in path.parents if (folder / "store.json").is_file()), None)
+        if path.suffix == ".parquet" and path.is_file() and above is not None:
+            sources.append(StoreSource(above, split, by_picture=by_picture, subset=path))
+        elif (path / "store.json").is_file():
+            sources.append(StoreSource(path, split, by_picture=by_picture))
         elif (path / "index.csv").is_file():
             sources.append(PictureSource(read_samples(path, split), partial(targets_of, protocol=Protocol())))
         else:
             raise DataError(
                 f"{path} is no data to learn from",
-                expected="a store made by medsam curate, or a folder with images/, masks/ and index.csv",
+                expected="a store made by medsam curate, a list in it made by medsam subset, or a folder with index.csv",
                 fix="correct data in the recipe; paths are relative to where the command runs",
             )
     return sources[0] if len(sources) == 1 else Mixed(sources)

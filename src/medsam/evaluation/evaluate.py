@@ -72,6 +72,7 @@ class Sample:
     mask: Path
     group: str
     mask_kind: str
+    licence: str = "not stated"
 
 
 @dataclass(frozen=True)
@@ -133,9 +134,12 @@ def read_samples(folder: str | Path, split: str | None) -> list[Sample]:
     modality = PREFIXES.get(root.name.split("_")[0])
     named = modality.value if modality else "unknown"
     return [
-        Sample(root.name, named, root / row["image"], root / row["mask"], row["group"], row["mask_kind"])
+        Sample(
+            root.name, named, root / row["image"], root / row["mask"], row["group"], row["mask_kind"],
+            row.get("licence") or "not stated",
+        )
         for row in rows
-    ]
+    ]  # fmt: skip
 
 
 def targets_of(labels_HW: np.ndarray, mask_kind: str, protocol: Protocol) -> list[NDArray[np.bool_]]:

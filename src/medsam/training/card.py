@@ -3,39 +3,58 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from medsam.io.atomic import replacing
 from medsam.models.manifest import Manifest
 from medsam.training.checkpoint_run import Progress
-from medsam.training.config import TrainConfig, config_of, differences
+from medsam.training.config import FREE_ON_RESUME, TrainConfig, config_of, differences
 from medsam.training.monitor import read_metrics
 from medsam.training.sources import Source
 
 CARD = "README.md"
+# Names, places and what only decides how a run is carried out or watched: no difference from the paper.
+NO_DIFFERENCE = FREE_ON_RESUME | {
+    "name", "data", "licence", "train_split", "tune_split", "seed", "micro_batch", "cache_embeddings",
+    "checkpoint_activations", "validate_every", "validation_images",
+}  # fmt: skip
+FEW_TARGETS = 20  # a median of fewer says little
 
 
-def write_card(folder: Path, config: TrainConfig, manifest: Manifest, train: Source, progress: Progress) -> None:
+def write_card(
+    folder: Path,
+    config: TrainConfig,
+    manifest: Manifest,
+    train: Source,
+    progress: Progress,
+    *,
+    measured_on: str = "the tuning split",
+) -> None:
     """Write README.md beside the weights.
 
     Args:
-        folder: Of the run.
+        folder: Of the run; its metrics.jsonl has the scores.
         config: Of the run.
         manifest: Of the weights as written.
         train: What they learnt on.
         progress: Where the run ended.
+        measured_on: What the scores are of.
     """
-    paper = config_of({"data": config.data}, source="the defaults")
-    changed = {name: new for name, (_, new) in differences(paper, config).items() if name not in ("name", "data")}
+    before, after = _measured(folder)
     lines = [
         f"# {manifest.name}",
         "",
         f"Weights of a {manifest.architecture} model for {' and '.join(manifest.prompts)} prompts, trained by "
         f"`medsam train` from {config.base}.",
         "",
+        "```",
+        "medsam segment IMAGE --box X0,Y0,X1,Y1 --model model.safetensors -o mask.png",
+        "```",
+        "",
         "## Data it learnt on",
         "",
-        "| data set | modality | licence | samples |",
+        "| data set | modality | licence of the data | samples |",
         "|---|---|---|---|",
         *_data_rows(train),
         "",
@@ -43,16 +62,18 @@ def write_card(folder: Path, config: TrainConfig, manifest: Manifest, train: Sou
         "",
         "## How",
         "",
-        f"{progress.step} steps of {config.global_batch} images, {progress.skipped} skipped for a loss not finite.",
-        f"Other than the paper: {', '.join(f'{n} = {v!r}' for n, v in changed.items()) or 'nothing'}.",
+        f"{progress.step} steps of {config.global_batch} images in {progress.seconds / 3600:.2f} hours, "
+        f"{progress.skipped} skipped for a loss not finite.",
         "",
-        "## Scores on the tuning split",
+        *_difference_rows(config),
         "",
-        *_score_rows(folder),
+        f"## Scores on {measured_on}",
+        "",
+        *_score_rows(before, after, config, progress),
         "",
         "## Limits",
         "",
-        "Not a medical device. Scores hold for images and targets like those above; measure on your own before use.",
+        *[f"- {line}" for line in _limits(before, after, config)],
         "",
         f"`{manifest.to_json()}`",
     ]
@@ -68,11 +89,72 @@ def _data_rows(train: Source) -> list[str]:
     return [f"| {' | '.join(key)} | {count:,} |" for key, count in sorted(counts.items())]
 
 
-def _score_rows(folder: Path) -> list[str]:
-    """Median Dice by modality before the first step and at the end."""
-    measured = [line["tune_dice_by_modality"] for line in read_metrics(folder) if "tune_dice_by_modality" in line]
-    first, last = (measured[0], measured[-1]) if measured else (None, None)
-    if not isinstance(first, dict) or not isinstance(last, dict):
+def _difference_rows(config: TrainConfig) -> list[str]:
+    paper = config_of({"data": config.data}, source="the defaults")
+    changed = {name: both for name, both in differences(paper, config).items() if name not in NO_DIFFERENCE}
+    if not changed:
+        return ["Every setting is the paper's."]
+    rows = [f"| {name} | {old!r} | {new!r} |" for name, (old, new) in changed.items()]
+    return ["| setting | paper | here |", "|---|---|---|", *rows]
+
+
+def _measured(folder: Path) -> tuple[Mapping[str, object], Mapping[str, object]]:
+    """The first and the last measurement of a run; empty where there was none."""
+    lines = [line for line in read_metrics(folder) if "tune_dice_by_modality" in line]
+    return (lines[0], lines[-1]) if lines else ({}, {})
+
+
+def _table(line: Mapping[str, object], name: str) -> Mapping[str, float]:
+    found = line.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _score_rows(
+    before: Mapping[str, object], after: Mapping[str, object], config: TrainConfig, progress: Progress
+) -> list[str]:
+    """Median Dice and NSD by modality and by data set before the first step and at the end."""
+    if not after:
         return ["Nothing was measured."]
-    rows = [f"| {name} | {first.get(name, float('nan')):.4f} | {value:.4f} |" for name, value in last.items()]
-    return ["| modality | median Dice before | after |", "|---|---|---|", *rows]
+    names = [name for name in ("dice", "nsd") if f"tune_{name}_by_modality" in after]
+    shown = {"dice": "Dice", "nsd": "NSD"}
+    rows = [
+        f"Medians over targets, each prompted by one box with its sides moved by up to {config.box_noise_px:g} pixels of "
+        f"1024 (`{config.box_noise}`); the same boxes before the first step and at step {progress.step}. NSD at 2 pixels.",
+    ]
+    for by in ("modality", "dataset"):
+        heads = [f"{shown[name]} {when}" for name in names for when in ("before", "after")]
+        rows += ["", f"| {by} | targets | {' | '.join(heads)} |", "|---|" + "---|" * (1 + len(heads))]
+        counts = _table(after, f"targets_by_{by}")
+        for group in _table(after, f"tune_dice_by_{by}"):
+            tables = [_table(line, f"tune_{name}_by_{by}") for name in names for line in (before, after)]
+            cells = [f"{table.get(group, float('nan')):.4f}" for table in tables]
+            rows.append(f"| {group} | {counts.get(group, 0)} | {' | '.join(cells)} |")
+    if progress.best_step and progress.best_step != progress.step:
+        rows += [
+            "",
+            f"best.safetensors: step {progress.best_step}, mean over modalities {progress.best_score:.4f} Dice.",
+        ]
+    return rows
+
+
+def _limits(before: Mapping[str, object], after: Mapping[str, object], config: TrainConfig) -> list[str]:
+    lines = [
+        "Not a medical device: look at every mask.",
+        "Box prompts only. Scores hold for images, targets and boxes like those above; measure on your own before use.",
+    ]
+    if config.quality_weight == 0:
+        lines.append("The quality score was not trained.")
+    if not after:
+        return lines
+    if config.tune_split:
+        lines.append("The tuning split was watched during training; an independent test needs data of its own.")
+    counts = _table(after, "targets_by_modality")
+    few = [name for name, count in counts.items() if count < FEW_TARGETS]
+    if few:
+        lines.append(f"Fewer than {FEW_TARGETS} targets were measured of {', '.join(few)}: their medians say little.")
+    for name, shown in (("dice", "Dice"), ("nsd", "NSD")):
+        old, new = _table(before, f"tune_{name}_by_dataset"), _table(after, f"tune_{name}_by_dataset")
+        fell = [f"{group} ({old[group]:.4f} to {new[group]:.4f})" for group in new if new[group] < old.get(group, 0)]
+        if fell:
+            lines.append(f"Median {shown} fell for {', '.join(fell)}.")
+    return lines

@@ -6,7 +6,7 @@ import copy
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +21,17 @@ from medsam.models.checkpoint import load_checkpoint
 from medsam.models.manifest import Manifest
 from medsam.models.medsam import MedSAM
 from medsam.training.base import load_base, new_manifest
+from medsam.training.card import write_card
 from medsam.training.config import TrainConfig
 from medsam.training.dataset import Draws, join
+from medsam.training.examples import write_examples
 from medsam.training.features import stem_identity
-from medsam.training.loop import MODEL, fit
+from medsam.training.loop import CURVE, MODEL, fit
+from medsam.training.monitor import METRICS, draw, read_metrics
 from medsam.training.objective import Objective
 from medsam.training.parts import learning, prepare
-from medsam.training.sources import Case, Source
-from medsam.training.validation import Measure, Score, measure
+from medsam.training.sources import Case, Source, case_of
+from medsam.training.validation import Measure, Measured, Score, measure, pictures_of, summarised
 
 SANITY_STEPS = 10
 SANITY_IMAGES = 2
@@ -41,11 +44,17 @@ class Comparison:
 
     Args:
         targets: How many.
-        rows: Measure and what it is the median of; before; after.
+        better: How many of them have a higher Dice after.
+        worse: How many a lower one.
+        rows: What is compared; before; after.
+        cases: Name of a case, its median Dice before and after.
     """
 
     targets: int
+    better: int
+    worse: int
     rows: tuple[tuple[str, float, float], ...]
+    cases: tuple[tuple[str, float, float], ...]
 
 
 def paired(images: Path, masks: Path) -> list[Case]:
@@ -131,14 +140,27 @@ def finetune(
     where = choose_device(device)
     begun, ended = sanity(copy.deepcopy(model), Draws(learn, manifest, config), config, where)
     say(f"one batch can be learnt: loss {begun:.4f} -> {ended:.4f} in {SANITY_STEPS} steps")
-    before = _scores(_predictor(model, manifest, where), kept, config, measures)
-    fit(config, folder, model, manifest, learn, tune=None, measures=measures, device=device)
-    after = _scores(_predictor(load_checkpoint(folder / MODEL)[0], manifest, where), kept, config, measures)
-    comparison = compare(before, after)
+    before = list(measure(_predictor(model, manifest, where), kept, config, measures))
+    outcome = fit(config, folder, model, manifest, learn, tune=None, measures=measures, device=device)
+    tuned, written = load_checkpoint(folder / MODEL)
+    after = list(measure(_predictor(tuned, manifest, where), kept, config, measures))
+    comparison = compare(*([score for one in part for score in one.scores] for part in (before, after)))
     with replacing(folder / COMPARISON) as temporary:
-        rows = [{"what": what, "before": b, "after": a} for what, b, a in comparison.rows]
-        temporary.write_text(json.dumps({"targets": comparison.targets, "rows": rows}, indent=1) + "\n", "utf-8")
+        temporary.write_text(json.dumps(asdict(comparison), indent=1) + "\n", encoding="utf-8")
+    _remember(config, folder, {0: before, outcome.progress.step: after}, list(measures))
+    write_card(folder, config, written, learn, outcome.progress, measured_on="cases kept aside")
     return comparison
+
+
+def _remember(config: TrainConfig, folder: Path, measured: Mapping[int, Sequence[Measured]], names: list[str]) -> None:
+    """Write what was measured before and after as a run with a tuning split does: metrics, sheets, curves."""
+    lines = [summarised(step, [s for one in part for s in one.scores], names)[0] for step, part in measured.items()]
+    with replacing(folder / METRICS) as temporary:
+        every = sorted([*read_metrics(folder), *lines], key=lambda line: int(str(line["step"])))
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in every), encoding="utf-8")
+    for step, part in measured.items():
+        write_examples(folder, step, pictures_of(part))
+    draw({config.name: folder}, folder / CURVE)
 
 
 def sanity(model: MedSAM, draws: Draws, config: TrainConfig, device: torch.device) -> tuple[float, float]:
@@ -172,19 +194,26 @@ def sanity(model: MedSAM, draws: Draws, config: TrainConfig, device: torch.devic
     return losses[0], losses[-1]
 
 
-def _scores(predictor: Predictor, kept: Source, config: TrainConfig, measures: Mapping[str, Measure]) -> list[Score]:
-    return [score for image in measure(predictor, kept, config, measures) for score in image.scores]
-
-
 def _predictor(model: MedSAM, manifest: Manifest, device: torch.device) -> Predictor:
     return Predictor(TorchRuntime(model, device=device), manifest, weights=stem_identity(model))
 
 
 def compare(before: Sequence[Score], after: Sequence[Score]) -> Comparison:
-    """Medians of each measure over the same targets."""
+    """Medians and means of each measure over the same targets, and the median Dice of each case."""
     rows = []
     for name in before[0].scores:
         old, new = ([score.scores[name] for score in part] for part in (before, after))
         rows.append((f"median {name}", float(np.median(old)), float(np.median(new))))
         rows.append((f"mean {name}", float(np.mean(old)), float(np.mean(new))))
-    return Comparison(len(before), tuple(rows))
+    cases: dict[str, list[tuple[float, float]]] = {}
+    for first, last in zip(before, after, strict=True):
+        cases.setdefault(case_of(first.sample), []).append((first.scores["dice"], last.scores["dice"]))
+    pairs = [pair for members in cases.values() for pair in members]
+    medians = {name: np.median(members, axis=0).tolist() for name, members in sorted(cases.items())}
+    return Comparison(
+        targets=len(pairs),
+        better=sum(last > first for first, last in pairs),
+        worse=sum(last < first for first, last in pairs),
+        rows=tuple(rows),
+        cases=tuple((name, first, last) for name, (first, last) in medians.items()),
+    )

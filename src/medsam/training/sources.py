@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from medsam.data.catalogue import read_table
 from medsam.data.store import Store
 from medsam.errors import DataError, IntensityError
 from medsam.imaging.intensity import normalize
@@ -76,6 +77,8 @@ class Record(Protocol):
     def mask(self) -> Path: ...  # noqa: D102
     @property
     def mask_kind(self) -> str: ...  # noqa: D102
+    @property
+    def licence(self) -> str: ...  # noqa: D102
 
 
 class StoreSource:
@@ -85,9 +88,10 @@ class StoreSource:
         path: Folder of the store.
         split: Which rows.
         by_picture: A unit is a picture with all its targets, else one image-mask pair.
+        subset: List made by `medsam subset`; a split in which it names no pair is taken whole.
     """
 
-    def __init__(self, path: Path, split: str, *, by_picture: bool) -> None:
+    def __init__(self, path: Path, split: str, *, by_picture: bool, subset: Path | None = None) -> None:
         self.store = Store(path)
         rows = self.store.rows(split=split)
         if not len(rows):
@@ -96,9 +100,23 @@ class StoreSource:
             raise DataError(
                 f"the store {path} has no split {split!r}", expected=f"one of {there}", fix="correct the split"
             )
+        if subset is not None:
+            rows = self._listed(rows, subset)
         names = ("sample_id", "dataset", "modality", "licence")
         self._names = [self.store.catalogue[name].combine_chunks() for name in names]
         self._rows = self._pictures(rows) if by_picture else [row[None] for row in rows]
+
+    def _listed(self, rows: NDArray[np.int64], subset: Path) -> NDArray[np.int64]:
+        wanted = set(read_table(subset, ["sample_id"])["sample_id"].to_pylist())
+        unknown = wanted.difference(self.store.catalogue["sample_id"].to_pylist())
+        if unknown:
+            raise DataError(
+                f"{len(unknown):,} of the {len(wanted):,} pairs of {subset} are not in the store {self.store.path}",
+                expected="a list made of this store",
+                fix="make it again with medsam subset",
+            )
+        listed = [row for row in rows.tolist() if self.store.catalogue["sample_id"][row].as_py() in wanted]
+        return np.array(listed, dtype=np.int64) if listed else rows
 
     def _pictures(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         table = self.store.catalogue.select(["shard", "image_array", "image_index"]).take(rows).to_pydict()
@@ -146,7 +164,7 @@ class PictureSource:
     def unit(self, number: int) -> Unit:
         """What unit `number` is."""
         record = self.records[number]
-        return Unit(record.image.name, record.dataset, record.modality, "not stated")
+        return Unit(record.image.name, record.dataset, record.modality, record.licence)
 
     def read(self, number: int) -> Slice:
         """Pixels and targets of unit `number`."""
@@ -173,6 +191,12 @@ class Case:
     name: str
     image: Path
     mask: Path
+
+
+def case_of(unit: str) -> str:
+    """The case that a unit named NAME or NAME[slice] belongs to."""
+    name, bracket, rest = unit.rpartition("[")
+    return name if bracket and rest.removesuffix("]").isdigit() else unit
 
 
 class CaseSource:

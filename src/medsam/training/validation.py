@@ -135,6 +135,25 @@ def counted(scores: list[Score], by: Literal["modality", "dataset"]) -> dict[str
     return dict(sorted(Counter(getattr(score, by) for score in scores).items()))
 
 
+def summarised(step: int, scores: list[Score], names: Sequence[str]) -> tuple[dict[str, object], dict[str, float]]:
+    """A measurement as a line of metrics.jsonl, and of each measure the mean over modalities of its medians.
+
+    Args:
+        step: Steps done.
+        scores: Of all targets.
+        names: Of the measures.
+    """
+    line: dict[str, object] = {"step": step}
+    means = {}
+    for name in names:
+        of = medians(scores, name, "modality")
+        means[name] = sum(of.values()) / len(of)
+        line |= {f"tune_{name}": means[name], f"tune_{name}_by_modality": of}
+        line |= {f"tune_{name}_by_dataset": medians(scores, name, "dataset")}
+    line |= {"targets_by_modality": counted(scores, "modality"), "targets_by_dataset": counted(scores, "dataset")}
+    return line, means
+
+
 def note(monitor: Monitor, step: int, measured: Sequence[Measured], names: Sequence[str]) -> float:
     """Write a measurement into the metrics and its examples into a sheet.
 
@@ -147,19 +166,16 @@ def note(monitor: Monitor, step: int, measured: Sequence[Measured], names: Seque
     Returns:
         The mean over modalities of the median Dice.
     """
-    scores = [score for one in measured for score in one.scores]
-    line: dict[str, object] = {"step": step}
-    means = {}
-    for name in names:
-        of = medians(scores, name, "modality")
-        means[name] = sum(of.values()) / len(of)
-        line |= {f"tune_{name}": means[name], f"tune_{name}_by_modality": of}
-        line |= {f"tune_{name}_by_dataset": medians(scores, name, "dataset")}
-    line |= {"targets_by_modality": counted(scores, "modality"), "targets_by_dataset": counted(scores, "dataset")}
+    line, means = summarised(step, [score for one in measured for score in one.scores], names)
     monitor.write(line)
     said = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
     monitor.say(f"step {step}: {said} (mean over modalities of the medians on the tuning split)")
-    sheet = [one.picture for one in sorted(measured, key=lambda one: one.place) if one.picture is not None]
+    sheet = pictures_of(measured)
     if monitor.speaks and sheet:
         monitor.picture("examples", step, write_examples(monitor.run, step, sheet))
     return means["dice"]
+
+
+def pictures_of(measured: Sequence[Measured]) -> list[NDArray[np.uint8]]:
+    """What was drawn, in the order in which it was chosen."""
+    return [one.picture for one in sorted(measured, key=lambda one: one.place) if one.picture is not None]
