@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from pydicom.dataset import Dataset
 
 sys.path.append(str(Path(__file__).parent))
 from dicom_phantom import Phantom, dataset, enhanced, turned, write_series
@@ -277,3 +278,25 @@ def test_absurd_extent_is_not_resampled(tmp_path):
     far.save_as(tmp_path / "far", enforce_file_format=True)
     with pytest.raises(GeometryError, match="would become"):
         read_image(tmp_path, geometry="resample")
+
+
+def test_a_3d_ultrasound_lies_in_the_frame_of_its_probe(tmp_path):
+    phantom = Phantom(distance_mm=0.4)
+    ds = enhanced(phantom, [3, 0, 5, 1, 4, 2])
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.6.2"  # Enhanced US Volume
+    ds.Modality = "US"
+    shared = ds.SharedFunctionalGroupsSequence[0]
+    shared.PlaneOrientationVolumeSequence = [Dataset()]
+    shared.PlaneOrientationVolumeSequence[0].ImageOrientationVolume = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    del shared.PlaneOrientationSequence
+    for frame in ds.PerFrameFunctionalGroupsSequence:
+        place = Dataset()
+        place.ImagePositionVolume = [float(v) for v in frame.PlanePositionSequence[0].ImagePositionPatient]
+        frame.PlanePositionVolumeSequence = [place]
+        del frame.PlanePositionSequence
+    ds.save_as(tmp_path / "us.dcm", enforce_file_format=True)
+    image = read_image(tmp_path / "us.dcm")
+    assert image.modality == "ultrasound"
+    assert image.grid.spacing_mm == pytest.approx((0.4, phantom.row_mm, phantom.column_mm))
+    voxels = np.array([[0, 0, 0], [5, 6, 8]])
+    assert np.abs(image.grid.to_world(voxels) - phantom.world(voxels)).max() < 0.01

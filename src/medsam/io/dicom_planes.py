@@ -19,6 +19,15 @@ TRAITS = (
     "EchoTime", "DiffusionBValue", "ComplexImageComponent", "TriggerTime", "InversionTime", "ConvolutionKernel",
     "ImageType", "AcquisitionTime", "ContentTime",
 )  # fmt: skip
+# In the patient, else in the frame of reference of a 3D ultrasound probe, which is in mm too.
+POSITIONS = (
+    ("PlanePositionSequence", "ImagePositionPatient"),
+    ("PlanePositionVolumeSequence", "ImagePositionVolume"),
+)
+ORIENTATIONS = (
+    ("PlaneOrientationSequence", "ImageOrientationPatient"),
+    ("PlaneOrientationVolumeSequence", "ImageOrientationVolume"),
+)
 HIDDEN_TRAITS = frozenset({"AcquisitionTime", "ContentTime"})  # split by them, but never print them
 MAX_FRAMES = 100_000
 SANE = 1e12  # no millimetre, slope or window is larger
@@ -131,6 +140,10 @@ class _Groups:
                 return value
         return None
 
+    def first(self, homes: Sequence[tuple[str, str]]) -> object:
+        """The first of several values that is there, each given by its group and keyword."""
+        return next((value for group, keyword in homes if (value := self.get(group, keyword)) is not None), None)
+
     def _places(self, group: str) -> Iterator[Dataset]:
         for level in self.levels[:-1]:
             found = _first(level, group)
@@ -142,8 +155,8 @@ class _Groups:
 def _plane(instance: Instance, frame: int, levels: Sequence[Dataset], *, flat: bool) -> Plane:
     """Describe one frame; a flat multi-frame object (a cine) has one header for all frames, so no frame has a place."""
     header, groups = instance.header, _Groups(levels)
-    position = None if flat else _floats(groups.get("PlanePositionSequence", "ImagePositionPatient"), 3)
-    orientation = None if flat else _floats(groups.get("PlaneOrientationSequence", "ImageOrientationPatient"), 6)
+    position = None if flat else _floats(groups.first(POSITIONS), 3)
+    orientation = None if flat else _floats(groups.first(ORIENTATIONS), 6)
     kinds = groups.get("MRImageFrameTypeSequence", "FrameType") or header.get("ImageType")
     kind = [str(part).upper() for part in _several(kinds)]
     transformed = "PixelValueTransformationSequence"
