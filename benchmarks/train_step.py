@@ -134,17 +134,17 @@ def seconds_and_memory(side: str, frame: int, batch: int, rounds: int, device: s
 
 
 def stored(folder: Path) -> Path:
-    """A store of 32 slices of 512 x 512 pixels with three targets each."""
+    """A store of 48 slices of 512 x 512 pixels with three targets each."""
     from medsam.data.imports import import_tree
 
     rng = np.random.default_rng(0)
     (folder / "tree").mkdir()
-    for case in range(4):
-        labels = np.zeros((8, 512, 512), np.uint8)
+    for case in range(12):
+        labels = np.zeros((4, 512, 512), np.uint8)
         for label, (y, x) in enumerate(((60, 80), (200, 240), (350, 300)), start=1):
             labels[:, y : y + 90, x : x + 120] = label
         images = (labels * 50 + rng.integers(0, 60, labels.shape)).astype(np.uint8)
-        np.savez_compressed(folder / f"tree/case{case}.npz", imgs=images, gts=labels)
+        np.savez_compressed(folder / f"tree/case{case:02d}.npz", imgs=images, gts=labels)
     import_tree(folder / "tree", folder / "store", name="squares", modality="MR", licence="CC0")
     return folder / "store"
 
