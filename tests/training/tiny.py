@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import sys
 import time
 import traceback
@@ -153,25 +154,46 @@ def lines(run: Path) -> int:
     return (run / "metrics.jsonl").read_text().count("\n") if (run / "metrics.jsonl").is_file() else 0
 
 
+SHORT = replace(CONFIG, epochs=1, validate_every=3, average=0.5)  # three steps, checkpoints after two and three
+UNEVEN = replace(SHORT, global_batch=3, micro_batch=1)  # two micro-batches on one process, one on the other
+
+
 def together(
-    discs: Path, run: Path, world: int, port: int, *, resume: bool, epochs: int, config: TrainConfig = CONFIG
+    discs: Path, run: Path, world: int, config: TrainConfig, *, resume: bool = False, expect: int | None = 0
 ) -> None:
-    """The same run on several gloo processes."""
+    """The same run on several gloo processes, or on one that knows of no others."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
 
     def one(rank: int) -> None:
         os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-        train(discs, run, replace(config, epochs=epochs), resume=resume)
+        train(discs, run, config, resume=resume)
 
     children = [in_child(partial(one, rank)) for rank in range(world)]
-    assert [os.waitpid(child, 0)[1] for child in children] == [0] * world
+    ends = [os.waitpid(child, 0)[1] for child in children]
+    assert expect is None or ends == [expect] * world, ends
 
 
-def go_on(discs: Path, one: Path, cut: Path, port: int, *, epochs: int) -> None:
-    """What one process saved before its last checkpoint goes on with two."""
-    shutil.copytree(one, cut)
+def go_on(discs: Path, begun: Path, cut: Path, world: int, config: TrainConfig) -> None:
+    """Another number of processes goes on from the checkpoint before the last of a run."""
+    shutil.copytree(begun, cut)
     (cut / "model.safetensors").unlink()
     (sorted((cut / "checkpoints").iterdir())[-1] / "state.json").unlink()
-    together(discs, cut, 2, port, resume=True, epochs=epochs)
+    together(discs, cut, world, config, resume=True)
+
+
+def all_ways(discs: Path, folder: Path) -> None:
+    """One run on one process and on two, whole and divided, and each going on from what the other saved."""
+    divided = replace(UNEVEN, parallel="fsdp")
+    together(discs, folder / "one", 1, UNEVEN)
+    together(discs, folder / "ddp", 2, UNEVEN)
+    together(discs, folder / "fsdp", 2, divided)
+    go_on(discs, folder / "one", folder / "one-ddp", 2, UNEVEN)
+    go_on(discs, folder / "one", folder / "one-fsdp", 2, divided)
+    go_on(discs, folder / "ddp", folder / "ddp-one", 1, UNEVEN)
+    go_on(discs, folder / "fsdp", folder / "fsdp-one", 1, UNEVEN)
+    go_on(discs, folder / "ddp", folder / "ddp-fsdp", 2, divided)
 
 
 if __name__ == "__main__":
@@ -182,12 +204,9 @@ if __name__ == "__main__":
         told_to_end(discs_, folder / "run")
     elif what == "prompts":
         for world_, name in enumerate(("one", "two"), start=1):
-            port = port_or_kills + world_
-            together(discs_, folder / name, world_, port, resume=False, epochs=2, config=PROMPTED)
+            together(discs_, folder / name, world_, replace(PROMPTED, epochs=2))
     elif what == "killed":
         killed_run(discs_, folder / "killed", port_or_kills, seed_)
         killed_run(discs_, folder / "whole", 0, seed_)
     else:
-        together(discs_, folder / "one", 1, port_or_kills, resume=False, epochs=3)
-        together(discs_, folder / "two", 2, port_or_kills + 1, resume=False, epochs=3)
-        go_on(discs_, folder / "one", folder / "cut", port_or_kills + 2, epochs=3)
+        all_ways(discs_, folder)

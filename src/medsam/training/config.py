@@ -57,6 +57,7 @@ class TrainConfig:
         quality_weight: Weight of the squared error of the predicted IoU in the loss; 0 leaves that head alone.
         average: Decay of a running average of the weights, as 0.999, which is then the result; 0 is off.
         precision: "auto" is bf16 on CUDA and fp32 elsewhere; weights and optimizer are fp32 always.
+        parallel: "ddp" keeps the model on every process, "fsdp" divides weights, gradients and optimizer among them.
         checkpoint_activations: Compute encoder blocks again in the backward pass instead of keeping them.
         cache_embeddings: With encoder = "frozen" or "tail": encode each image once and keep on disk what does not change.
         cache_folder: Where these are kept, for runs that share them; "" is in the folder of the run.
@@ -102,6 +103,7 @@ class TrainConfig:
     quality_weight: float = 0.0
     average: float = 0.0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    parallel: Literal["ddp", "fsdp"] = "ddp"
     checkpoint_activations: bool = False
     cache_embeddings: bool = False
     cache_folder: str = ""
@@ -149,6 +151,8 @@ class TrainConfig:
         if self.cache_embeddings:
             wanted = 'encoder = "frozen" or "tail", or embeddings change'
             _require(self.encoder in ("frozen", "tail"), "cache_embeddings", True, wanted)
+            wanted = 'parallel = "ddp", since cached features come from an encoder that is whole'
+            _require(self.parallel == "ddp", "cache_embeddings", True, wanted)
             wanted = '"none" with cache_embeddings, which keeps one embedding of each picture'
             _require(self.augmentation == "none", "augmentation", self.augmentation, wanted)
 
@@ -176,7 +180,7 @@ class TrainConfig:
 
 
 # What may differ when a run goes on: it decides how fast and what is shown, not what is learnt.
-FREE_ON_RESUME = frozenset({"workers", "save_every", "cache_folder", "examples", "tensorboard"})
+FREE_ON_RESUME = frozenset({"parallel", "workers", "save_every", "cache_folder", "examples", "tensorboard"})
 
 
 def read_config(path: Path, **changes: object) -> TrainConfig:

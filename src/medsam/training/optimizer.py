@@ -46,16 +46,15 @@ def groups(model: MedSAM, decay: float) -> list[dict[str, object]]:
     parameters = learning(model)
     if decay == 1:
         return [{"params": list(parameters.values()), SCALE: 1.0}]
-    top = depth_of(model) + 1
+    top = _levels(model.image_encoder) + 1
     by_depth: dict[int, list[nn.Parameter]] = {}
     for name, parameter in parameters.items():
         by_depth.setdefault(_depth(name, top), []).append(parameter)
     return [{"params": some, SCALE: decay ** (top - depth)} for depth, some in sorted(by_depth.items())]
 
 
-def depth_of(model: MedSAM) -> int:
+def _levels(encoder: nn.Module) -> int:
     """Blocks of a ViT, stages of a TinyViT."""
-    encoder = model.image_encoder
     if isinstance(encoder, ImageEncoder):
         return len(encoder.blocks)
     return len(encoder.layers) if isinstance(encoder, TinyViT) else 0

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from medsam.models.image_encoder import ImageEncoder
 from medsam.models.medsam import MedSAM
 from medsam.models.prompt_encoder import BOTTOM_RIGHT, NEGATIVE, POSITIVE, TOP_LEFT, PromptEncoder
-from medsam.models.tiny_vit import TinyViT
+from medsam.models.tiny_vit import Stage, TinyViT
 from medsam.training.config import TrainConfig
 from medsam.training.features import encoder_of
 
@@ -99,13 +99,18 @@ def _adapt(encoder: nn.Module, rank: int) -> None:
 
 def _compute_twice(encoder: nn.Module) -> None:
     """Drop the activations of each block and compute them again in the backward pass."""
-    blocks: list[nn.Module] = []
-    if isinstance(encoder, ImageEncoder):
-        blocks = list(encoder.blocks)
-    elif isinstance(encoder, TinyViT):
-        blocks = list(encoder.layers)
-    for block in blocks:
+    for block in blocks_of(encoder):
         block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+
+
+def blocks_of(encoder: nn.Module) -> list[nn.Module]:
+    """The blocks of a ViT or TinyViT and the steps between stages, from the input on: what every pass calls one by one."""
+    if isinstance(encoder, ImageEncoder):
+        return list(encoder.blocks)
+    if not isinstance(encoder, TinyViT):
+        return []
+    stages = [cast(Stage, stage) for stage in encoder.layers]
+    return [part for stage in stages for part in (*stage.blocks, stage.downsample) if part is not None]
 
 
 def learning(model: nn.Module) -> dict[str, nn.Parameter]:

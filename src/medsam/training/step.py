@@ -1,0 +1,153 @@
+"""One step of a run: the global batch through the model in micro-batches, on as many processes as there are."""
+
+from __future__ import annotations
+
+import math
+import resource
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
+
+from medsam.errors import DataError
+from medsam.training.checkpoint_run import Learner, Progress
+from medsam.training.config import TrainConfig
+from medsam.training.dataset import Batch, share, total_steps
+from medsam.training.distributed import Processes, gathered_tensor, is_divided, without_exchange
+from medsam.training.features import Features
+from medsam.training.monitor import Monitor
+from medsam.training.optimizer import learning_rate, set_rate
+from medsam.training.parts import learning
+from medsam.training.sources import Source
+from medsam.training.validation import Measure
+
+BAD_STEPS = 10  # in a row with a loss that is not finite, then the run stops
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What the steps of a run share."""
+
+    config: TrainConfig
+    folder: Path
+    learner: Learner
+    objective: nn.Module
+    features: Features | None
+    processes: Processes
+    tune: Source | None
+    measures: Mapping[str, Measure]
+    units: int
+
+    @property
+    def total(self) -> int:
+        """Steps of the whole run."""
+        return total_steps(self.units, self.config)
+
+    @property
+    def steps_between_measurements(self) -> int:
+        """On the tuning split; an epoch's where the configuration names no number."""
+        return self.config.validate_every or max(1, round(self.units / self.config.global_batch))
+
+
+def take_step(
+    run: Run, monitor: Monitor, batches: Iterator[Batch], progress: Progress, *, asked: bool
+) -> tuple[Progress, bool]:
+    """One step on the global batch; gives the new progress and whether any process was asked to stop."""
+    config, processes, step = run.config, run.processes, progress.step
+    optimizer, began = run.learner.optimizer, time.monotonic()
+    rate = learning_rate(config, step, run.total)
+    set_rate(optimizer, rate)
+    optimizer.zero_grad(set_to_none=True)
+    losses, names, waited = _accumulate(run, batches, step)
+    total = processes.total(torch.stack([losses.double().sum(), losses.new_tensor(float(asked)).double()]))
+    loss, stop = float(total[0]) / config.global_batch, bool(total[1] > 0)
+    gradients = [p.grad for p in learning(run.learner.model).values() if p.grad is not None]
+    norm = float(gathered_tensor(get_total_norm(gradients))) if math.isfinite(loss) else math.nan
+    good = math.isfinite(norm)
+    if good:
+        optimizer.step()
+        if run.learner.average is not None:
+            run.learner.average.update(run.learner.model, step)
+    else:
+        _count_bad(run, losses, names, progress)
+    progress = replace(
+        progress,
+        step=step + 1,
+        skipped=progress.skipped + (not good),
+        skipped_in_row=0 if good else progress.skipped_in_row + 1,
+    )
+    seconds = time.monotonic() - began
+    speed = config.global_batch / seconds
+    epoch = (step + 1) * config.global_batch / run.units
+    monitor.write(
+        {
+            "step": step + 1, "epoch": round(epoch, 4), "loss": loss, "learning_rate": rate, "gradient_norm": norm,
+            "samples_per_second": round(speed, 3), "waited_seconds": round(waited, 4),
+            "memory_mib": _memory_mib(processes.device), "skipped": progress.skipped,
+        }
+    )  # fmt: skip
+    monitor.show(step + 1, f"loss {loss:.4f}  {speed:.1f} samples/s  {_memory_mib(processes.device)} MiB")
+    return progress, stop
+
+
+def _accumulate(run: Run, batches: Iterator[Batch], step: int) -> tuple[Tensor, list[str], float]:
+    """Gradients of this process's share of the global batch; gives the loss and name of each image, and the wait."""
+    config, processes = run.config, run.processes
+    counts = [len(share(step, config, rank, processes.world)) for rank in range(processes.world)]
+    own = counts[processes.rank]
+    # divided weights are gathered by all processes at once: one with fewer micro-batches repeats its last for nothing
+    passes = max(counts) if is_divided(run.objective) else own
+    losses: list[Tensor] = []
+    names: list[str] = []
+    waited = 0.0
+    for part in range(passes):
+        if part < own:
+            began = time.monotonic()
+            batch = next(batches).to(processes.device)
+            waited += time.monotonic() - began
+        with without_exchange(run.objective) if part + 1 < passes else nullcontext():
+            with arithmetic(config, processes.device):
+                losses_B = run.objective(batch, None if run.features is None else run.features.of(batch.slices))
+            # the mean over processes is taken of gradients, the loss is a mean over the global batch
+            share_of_loss = processes.world / config.global_batch if part < own else 0.0
+            (losses_B.sum() * share_of_loss).backward()
+        if part < own:
+            losses.append(losses_B.detach())
+            names += batch.names
+    return torch.cat(losses), names, waited
+
+
+def is_half(config: TrainConfig, device: torch.device) -> bool:
+    """Whether bf16 is computed with; it has the exponents of fp32, so that losses need no scaling."""
+    return config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
+
+
+def arithmetic(config: TrainConfig, device: torch.device) -> AbstractContextManager[object]:
+    """Within, the precision of the forward pass is that of the run."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_half(config, device))
+
+
+def _count_bad(run: Run, losses: Tensor, names: list[str], progress: Progress) -> None:
+    """Stop after BAD_STEPS steps in a row, with the samples of the last one."""
+    if progress.skipped_in_row + 1 < BAD_STEPS:
+        return
+    finite = torch.isfinite(losses).tolist()
+    mine = [name for name, good in zip(names, finite, strict=True) if not good]
+    bad = [name for part in run.processes.gathered(mine) for name in part]
+    raise DataError(
+        f"the loss or its gradient was not finite in {BAD_STEPS} steps in a row, the last at step {progress.step + 1}"
+        f" (samples: {', '.join(bad[:20]) or 'none by itself'})",
+        expected="a finite loss",
+        fix="look at these samples, or lower learning_rate, and resume from the last checkpoint",
+    )
+
+
+def _memory_mib(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) >> 20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
