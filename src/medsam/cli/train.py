@@ -36,8 +36,11 @@ def train(
     """
     from medsam.errors import DataError
     from medsam.evaluation.metrics import dice, normalized_surface_distance
+    from medsam.inference.predictor import load_predictor
     from medsam.training.base import load_base, new_manifest
     from medsam.training.config import load_config, read_config
+    from medsam.training.dataset import Draws
+    from medsam.training.distill import calibrate, new_student
     from medsam.training.loop import CONFIG, MODEL, fit
 
     if config is None and not resume:
@@ -47,8 +50,24 @@ def train(
     tune = open_data(chosen, chosen.tune_split) if chosen.tune_split else None
     model, base = load_base(chosen)
     manifest = new_manifest(base, chosen)
+    teacher = None
+    if chosen.student:
+        teacher = load_predictor(chosen.base, device=device)
+        model, manifest = new_student(model, base, manifest, chosen)
+        calibrate(model, Draws(learn, manifest, chosen))
     measures = {"dice": dice, "nsd": normalized_surface_distance}
-    outcome = fit(chosen, output, model, manifest, learn, tune=tune, measures=measures, resume=resume, device=device)
+    outcome = fit(
+        chosen,
+        output,
+        model,
+        manifest,
+        learn,
+        tune=tune,
+        measures=measures,
+        teacher=teacher,
+        resume=resume,
+        device=device,
+    )
     if not outcome.finished:
         print(f"stopped at step {outcome.progress.step} of {outcome.total}; go on with --resume -o {output}")
         return STOPPED

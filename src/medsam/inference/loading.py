@@ -18,7 +18,7 @@ from medsam.imaging.frame import Frame
 from medsam.inference.runtime import Precision, Runtime, TorchRuntime, choose_device, weights_digest
 from medsam.models.catalog import resolve, settings
 from medsam.models.checkpoint import load_checkpoint
-from medsam.models.manifest import Manifest
+from medsam.models.manifest import LIGHT, Manifest
 from medsam.models.weights_file import digest
 
 RuntimeName = Literal["auto", "torch", "openvino"]
@@ -49,7 +49,7 @@ def load(
         _refuse_openvino_elsewhere(device, precision)
         return _with_openvino(path, manifest, precision, calibration)
     place = choose_device(device)
-    if precision == "int8" and (place.type != "cpu" or manifest.architecture == "tiny_vit"):
+    if precision == "int8" and (place.type != "cpu" or manifest.architecture in LIGHT):
         raise MissingDependencyError(
             f"int8 for {manifest.name} on {place.type} in torch",
             expected="a ViT on a CPU, or OpenVINO",
@@ -82,7 +82,7 @@ def _exported(path: Path) -> Runtime:
 def _suits_openvino(manifest: Manifest, device: str | None, precision: Precision) -> bool:
     """Whether "auto" takes OpenVINO: a CPU, one mask a prompt, and it is installed; int8 of a ViT is torch's own."""
     on_cpu = choose_device(device).type == "cpu"
-    small = manifest.architecture == "tiny_vit"
+    small = manifest.architecture in LIGHT
     fits = small and precision in ("fp32", "int8") and not manifest.multimask
     return on_cpu and fits and find_spec("openvino") is not None
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from medsam.errors import CheckpointError, MedsamError, OutputError
 from medsam.models.layouts import Layout, architecture_of, check_names, unwrap
 from medsam.models.layouts_hub import from_hub, hub_config, hub_processor, manifest_of_processor, to_hub
-from medsam.models.manifest import Architecture, Manifest
+from medsam.models.manifest import LIGHT, Architecture, Manifest
 from medsam.models.medsam import MedSAM, build
 from medsam.models.published import PUBLISHED, published_by_hash
 from medsam.models.safe_load import load_pickle, load_safetensors, weights_of
@@ -253,8 +253,8 @@ def _check_finite(opened: _Opened) -> None:
 def _check_target(target: Path, layout: SaveLayout, manifest: Manifest) -> None:
     if layout not in _SUFFIXES:
         raise OutputError(f"layout {layout!r}", expected="safetensors, flat or hf", fix="choose one of them")
-    if layout == "hf" and manifest.architecture == "tiny_vit":
-        raise OutputError("the hf layout for LiteMedSAM", expected="a ViT", fix="save it as safetensors or flat")
+    if layout == "hf" and manifest.architecture in LIGHT:
+        raise OutputError("the hf layout for a TinyViT", expected="a ViT", fix="save it as safetensors or flat")
     if layout != "hf" and target.suffix not in _SUFFIXES[layout]:
         raise OutputError(
             f"{target.name} for layout {layout}", expected=f"a name in {_SUFFIXES[layout][0]}", fix="change the suffix"

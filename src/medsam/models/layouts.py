@@ -87,8 +87,9 @@ def architecture_of(tensors: Mapping[str, Tensor], where: object) -> Architectur
     Raises:
         CheckpointError: none of the encoders this package has.
     """
-    if "image_encoder.patch_embed.seq.0.c.weight" in tensors:
-        return "tiny_vit"
+    first = tensors.get("image_encoder.patch_embed.seq.2.c.weight")
+    if first is not None:
+        return "tiny_vit_s" if len(first) == 32 else "tiny_vit"
     positions = next((tensors[e + "pos_embed"] for e in _ENCODERS if e + "pos_embed" in tensors), None)
     widths: dict[int, Architecture] = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
     width = int(positions.shape[-1]) if positions is not None and len(positions.shape) > 0 else 0

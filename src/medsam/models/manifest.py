@@ -8,7 +8,8 @@ from typing import Literal
 
 from medsam.errors import CheckpointError
 
-Architecture = Literal["vit_b", "vit_l", "vit_h", "tiny_vit"]
+Architecture = Literal["vit_b", "vit_l", "vit_h", "tiny_vit", "tiny_vit_s"]
+LIGHT: tuple[Architecture, ...] = ("tiny_vit", "tiny_vit_s")
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Manifest:
 
     Args:
         name: Catalog name, or the file's stem for weights from elsewhere.
-        architecture: Which image encoder; "tiny_vit" is LiteMedSAM's.
+        architecture: Which image encoder; "tiny_vit" is LiteMedSAM's, "tiny_vit_s" a lighter one.
         frame_size: Side of the square model frame in pixels (1024; LiteMedSAM 256).
         fit: "squash" to the frame or "pad" at bottom and right.
         interpolation: Filter of the resize into the frame.

@@ -24,7 +24,7 @@ from medsam.models.packed import can_pack_int8
 from medsam.models.prompt_encoder import PromptEncoder
 from medsam.models.tiny_vit import TinyViT
 
-ARCHITECTURES: tuple[Architecture, ...] = ("vit_b", "vit_l", "vit_h", "tiny_vit")
+ARCHITECTURES: tuple[Architecture, ...] = ("vit_b", "vit_l", "vit_h", "tiny_vit", "tiny_vit_s")
 _FILLINGS = {"uniform_", "normal_", "zero_", "fill_"}
 
 
@@ -172,7 +172,7 @@ def build(architecture: Architecture | str, *, initialise: bool = True) -> MedSA
     """Build a network in evaluation mode.
 
     Args:
-        architecture: "vit_b", "vit_l", "vit_h" or "tiny_vit" (LiteMedSAM).
+        architecture: "vit_b", "vit_l", "vit_h", "tiny_vit" (LiteMedSAM) or "tiny_vit_s" (lighter).
         initialise: False leaves the weights undefined, to be loaded at once; it saves seconds on the large models.
 
     Raises:
@@ -192,6 +192,8 @@ def _assemble(architecture: str) -> MedSAM:
     encoder: ImageEncoder | TinyViT
     if architecture == "tiny_vit":
         encoder = TinyViT()
+    elif architecture == "tiny_vit_s":
+        encoder = TinyViT(widths=(32, 64, 128, 320), depths=(1, 2, 4, 1), heads=(1, 2, 4, 10))
     elif architecture == "vit_b":
         encoder = ImageEncoder()
     elif architecture == "vit_l":

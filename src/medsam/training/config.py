@@ -39,6 +39,9 @@ class TrainConfig:
         micro_batch: Images of one process that are in memory at once.
         learning_rate: Of AdamW.
         schedule: "constant", or "cosine" down to zero.
+        student: Light encoder that learns to give the features of the base's encoder and takes its place before the
+            base's decoder; "" trains the base itself.
+        cosine_weight: Weight of the cosine distance beside the squared error of the student's features.
         layer_decay: Factor of the learning rate from one block of a ViT, or stage of a TinyViT, to the one before it.
         beta1: Of AdamW.
         beta2: Of AdamW.
@@ -87,6 +90,8 @@ class TrainConfig:
     micro_batch: int = 8  # Training protocol: 160 on 20 GPUs
     learning_rate: float = 1e-4  # Training protocol
     schedule: Literal["constant", "cosine"] = "constant"  # Training protocol names an initial rate and no schedule
+    student: Literal["", "tiny_vit", "tiny_vit_s"] = ""
+    cosine_weight: float = 0.0
     layer_decay: float = 1.0  # Training protocol: one rate
     beta1: float = 0.9  # Training protocol
     beta2: float = 0.999  # Training protocol
@@ -143,6 +148,18 @@ class TrainConfig:
         for name in ("beta1", "beta2", "average"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 or more and less than 1")
         _require(0 < self.layer_decay <= 1, "layer_decay", self.layer_decay, "more than 0 and at most 1, which is off")
+        _require(self.cosine_weight >= 0, "cosine_weight", self.cosine_weight, "0 or more")
+        if self.student:
+            _require(
+                self.encoder == "full", "encoder", self.encoder, '"full" with a student, which is all of it that learns'
+            )
+            wanted = '"frozen" with a student, which keeps what its teacher has'
+            _require(self.prompt_encoder == "frozen", "prompt_encoder", self.prompt_encoder, wanted)
+            wanted = '"none" with a student, whose teacher sees each picture once'
+            _require(self.augmentation == "none", "augmentation", self.augmentation, wanted)
+            _require(
+                self.quality_weight == 0, "quality_weight", self.quality_weight, "0 with a student: no mask is made"
+            )
         if self.layer_decay < 1:
             wanted = "an encoder that learns, or layer_decay = 1"
             _require(self.encoder != "frozen", "layer_decay", self.layer_decay, wanted)

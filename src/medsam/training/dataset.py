@@ -79,7 +79,7 @@ def sample(slice_: Slice, name: str, manifest: Manifest, config: TrainConfig, rn
         masks_TSS=torch.from_numpy(np.stack([frame.mask_to_model(mask) for mask in slice_.masks])),
         counts=(wanted,),
         inner=(frame.inner_hw,),
-        slices=(slice_.pixels_HW3,) if config.cache_embeddings else (),
+        slices=(slice_.pixels_HW3,) if config.cache_embeddings or config.student else (),
         prompts=None if config.prompts == ("box",) else simulated_prompts(slice_.masks, frame, config, rng),
     )
 

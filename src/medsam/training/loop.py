@@ -29,6 +29,7 @@ from medsam.training.card import write_card
 from medsam.training.checkpoint_run import Learner, Progress
 from medsam.training.config import FREE_ON_RESUME, TrainConfig, differences, load_config
 from medsam.training.dataset import Draws, micro_batches
+from medsam.training.distill import Distillation, Teacher
 from medsam.training.distributed import Processes, joined, spread
 from medsam.training.features import Features, stem_identity
 from medsam.training.monitor import Monitor, draw
@@ -66,6 +67,7 @@ def fit(
     *,
     tune: Source | None,
     measures: Mapping[str, Measure],
+    teacher: Predictor | None = None,
     resume: bool = False,
     device: str | None = None,
 ) -> Outcome:
@@ -79,6 +81,7 @@ def fit(
         train: Samples to learn from.
         tune: Samples to measure on during training.
         measures: What is measured; "dice" chooses the best weights.
+        teacher: Whose features a student learns.
         resume: Go on from the last whole checkpoint; without one from the start.
         device: As choose_device.
 
@@ -98,6 +101,7 @@ def fit(
             learner=learner,
             objective=objective,
             features=_features(config, folder, learner, processes) if config.cache_embeddings else None,
+            teacher=None if teacher is None else Teacher(teacher, _kept(config, folder), processes.device),
             processes=processes,
             tune=tune,
             measures=measures,
@@ -135,16 +139,20 @@ def _learner(config: TrainConfig, model: MedSAM, manifest: Manifest, processes: 
     prepare(model.to(processes.device), config)
     divided = config.parallel == "fsdp" and processes.world > 1
     empty = copy.deepcopy(model).to("meta") if divided else None
-    objective = spread(Objective(model, config), blocks_of(model.image_encoder), config.parallel, processes)
+    loss = Distillation(model, config) if config.student else Objective(model, config)
+    objective = spread(loss, blocks_of(model.image_encoder), config.parallel, processes)
     optimizer = make_optimizer(model, config)
     average = Average(model, config.average) if config.average else None
     return Learner(model, manifest, optimizer, average, empty), objective
 
 
+def _kept(config: TrainConfig, folder: Path) -> Path:
+    return Path(config.cache_folder) if config.cache_folder else folder / "embeddings"
+
+
 def _features(config: TrainConfig, folder: Path, learner: Learner, processes: Processes) -> Features:
-    place = Path(config.cache_folder) if config.cache_folder else folder / "embeddings"
     precision, device = _precision(config, processes.device), processes.device
-    return Features(config, learner.model, learner.manifest, place, device=device, precision=precision)
+    return Features(config, learner.model, learner.manifest, _kept(config, folder), device=device, precision=precision)
 
 
 def _predictor(run: Run) -> Predictor:

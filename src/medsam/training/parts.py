@@ -42,12 +42,16 @@ class LowRank(nn.Module):
 def prepare(model: MedSAM, config: TrainConfig) -> MedSAM:
     """Set what learns, in place; the model stays in evaluation mode, so that batch norm keeps its statistics.
 
-    The prompt encoder is frozen, unless it is to learn what the prompts use of it. The hypernetworks of ambiguous prompts get no gradient from one mask a prompt and are frozen
-    too, and so is the quality head unless it has a weight in the loss.
+    The prompt encoder is frozen, unless it is to learn what the prompts use of it. The hypernetworks of ambiguous
+    prompts get no gradient from one mask a prompt and are frozen too, and so is the quality head unless it has a weight
+    in the loss. With a student nothing but its encoder learns.
 
     Source: paper, Methods, "Training protocol".
     """
     model.eval().requires_grad_(False)
+    if config.student:
+        model.image_encoder.requires_grad_(True)
+        return _arranged(model, config)
     model.mask_decoder.requires_grad_(True)
     heads = cast(nn.ModuleList, model.mask_decoder.output_hypernetworks_mlps)
     for index in AMBIGUOUS:
@@ -63,6 +67,10 @@ def prepare(model: MedSAM, config: TrainConfig) -> MedSAM:
     elif config.encoder == "tail":
         for part in encoder_of(model).tail_parts(config.tail):
             part.requires_grad_(True)
+    return _arranged(model, config)
+
+
+def _arranged(model: MedSAM, config: TrainConfig) -> MedSAM:
     if config.checkpoint_activations:
         _compute_twice(model.image_encoder)
     return model

@@ -18,6 +18,7 @@ from medsam.errors import DataError
 from medsam.training.checkpoint_run import Learner, Progress
 from medsam.training.config import TrainConfig
 from medsam.training.dataset import Batch, share, total_steps
+from medsam.training.distill import Teacher
 from medsam.training.distributed import Processes, gathered_tensor, is_divided, without_exchange
 from medsam.training.features import Features
 from medsam.training.monitor import Monitor
@@ -38,6 +39,7 @@ class Run:
     learner: Learner
     objective: nn.Module
     features: Features | None
+    teacher: Teacher | None
     processes: Processes
     tune: Source | None
     measures: Mapping[str, Measure]
@@ -112,7 +114,7 @@ def _accumulate(run: Run, batches: Iterator[Batch], step: int) -> tuple[Tensor, 
             waited += time.monotonic() - began
         with without_exchange(run.objective) if part + 1 < passes else nullcontext():
             with arithmetic(config, processes.device):
-                losses_B = run.objective(batch, None if run.features is None else run.features.of(batch.slices))
+                losses_B = run.objective(batch, _known(run, batch))
             # the mean over processes is taken of gradients, the loss is a mean over the global batch
             share_of_loss = processes.world / config.global_batch if part < own else 0.0
             (losses_B.sum() * share_of_loss).backward()
@@ -120,6 +122,12 @@ def _accumulate(run: Run, batches: Iterator[Batch], step: int) -> tuple[Tensor, 
             losses.append(losses_B.detach())
             names += batch.names
     return torch.cat(losses), names, waited
+
+
+def _known(run: Run, batch: Batch) -> Tensor | None:
+    """What is kept of these pictures: the features that are to be learnt, or those under a frozen stem."""
+    source = run.teacher or run.features
+    return None if source is None else source.of(batch.slices)
 
 
 def is_half(config: TrainConfig, device: torch.device) -> bool:
