@@ -36,7 +36,7 @@ def run_script(*arguments: object) -> str:
         capture_output=True,
         text=True,
         start_new_session=True,
-        timeout=600,
+        timeout=1800,  # a machine that does other work needed 344 s for the eight runs on one and two processes
     )
     assert done.returncode == 0, f"ended with {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout
