@@ -79,7 +79,7 @@ def write_onnx(network: MedSAM, encoder: Path) -> None:
         _export(EncoderGraph(network), encoder_example(network), ([ENCODER_INPUT], ["features"]), None, encoder)
         _export(
             DecoderGraph(network),
-            decoder_example(),
+            decoder_example(network),
             (list(DECODER_INPUTS), ["logits", "quality"]),
             prompts | still,
             decoder_path(encoder),

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from medsam.inference.prompts import MASK_SIDE, PADDING, ModelPrompts
+from medsam.inference.prompts import PADDING, ModelPrompts
 from medsam.models.medsam import MedSAM
 from medsam.models.prompt_encoder import BOTTOM_RIGHT, TOP_LEFT
 
@@ -62,14 +62,15 @@ def encoder_example(model: MedSAM) -> tuple[Tensor]:
     return (torch.zeros(1, 3, model.frame_size, model.frame_size),)
 
 
-def decoder_example() -> tuple[Tensor, ...]:
+def decoder_example(model: MedSAM) -> tuple[Tensor, ...]:
     """Inputs to trace the decoder with: two prompts of three tokens, since one prompt would be taken for a constant."""
+    grid = model.prompt_encoder.grid
     labels = torch.tensor([[1, TOP_LEFT, BOTTOM_RIGHT], [0, TOP_LEFT, BOTTOM_RIGHT]])
     return (
-        torch.zeros(1, 256, 64, 64),
+        torch.zeros(1, 256, grid, grid),
         torch.zeros(2, 3, 2),
         labels,
-        torch.zeros(1, 1, MASK_SIDE, MASK_SIDE),
+        torch.zeros(1, 1, 4 * grid, 4 * grid),
         torch.zeros(1),
     )
 
@@ -87,7 +88,8 @@ def decoder_inputs(features_1CHW: Tensor, prompts: ModelPrompts) -> dict[str, ND
         coordinates.append(prompts.boxes_N4.reshape(-1, 2, 2))
         labels.append(torch.tensor([[TOP_LEFT, BOTTOM_RIGHT]]).expand(prompts.count, -1))
     given = prompts.masks_N1hw
-    mask = torch.zeros(1, 1, MASK_SIDE, MASK_SIDE) if given is None else given
+    side = 4 * features_1CHW.shape[-1]
+    mask = torch.zeros(1, 1, side, side) if given is None else given
     values = (
         features_1CHW,
         torch.cat(coordinates, 1),

@@ -23,7 +23,6 @@ from medsam.inference.runtime import Precision
 from medsam.models.medsam import MedSAM
 
 EXACT = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}  # its default may be bf16
-DECODER_SHAPES = [[1, 256, 64, 64], [-1, -1, 2], [-1, -1], [-1, 1, 256, 256], [1]]
 
 
 def openvino_module() -> ModuleType:
@@ -83,7 +82,9 @@ def write_graphs(model: MedSAM, encoder: Path, *, calibration: Sequence[NDArray[
         graph = ov.convert_model(EncoderGraph(model).eval(), example_input=image, input=[list(image[0].shape)])
         if calibration is not None:
             graph = _int8(graph, calibration)
-        decoder = ov.convert_model(DecoderGraph(model).eval(), example_input=decoder_example(), input=DECODER_SHAPES)
+        grid = model.prompt_encoder.grid
+        shapes = [[1, 256, grid, grid], [-1, -1, 2], [-1, -1], [-1, 1, 4 * grid, 4 * grid], [1]]
+        decoder = ov.convert_model(DecoderGraph(model).eval(), example_input=decoder_example(model), input=shapes)
     encoder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=encoder.parent, prefix=".") as folder:
         for converted, target in ((decoder, decoder_path(encoder)), (graph, encoder)):

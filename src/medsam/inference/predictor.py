@@ -128,7 +128,7 @@ class Predictor:
         Raises:
             PromptError: prompts that do not fit the slice, each other or the weights.
         """
-        prompts = model_prompts(embedding.frame, boxes, points, point_labels, mask)
+        prompts = _model_prompts(embedding, boxes, points, point_labels, mask)
         self._check(embedding, prompts, multimask=multimask)
         many = 3 if multimask else 1
         size_hw = (embedding.frame.height, embedding.frame.width)
@@ -154,7 +154,7 @@ class Predictor:
         mask: object = None,
     ) -> Iterator[Decoded]:
         """As decode, a few prompts at a time and with logits, for callers that must not hold all masks at once."""
-        prompts = model_prompts(embedding.frame, boxes, points, point_labels, mask)
+        prompts = _model_prompts(embedding, boxes, points, point_labels, mask)
         self._check(embedding, prompts, multimask=False)
         return self._decoded(embedding, prompts, multimask=False)
 
@@ -198,6 +198,13 @@ class Predictor:
             for logits_NHW in chunks_to_slice(logits_Nhw, embedding.frame, self.manifest.upsample):
                 yield Decoded(logits_NHW, scores_N[done : done + len(logits_NHW)])
                 done += len(logits_NHW)
+
+
+def _model_prompts(
+    embedding: Embedding, boxes: object, points: object, point_labels: object, mask: object
+) -> ModelPrompts:
+    side = 4 * int(embedding.features.shape[-1])
+    return model_prompts(embedding.frame, boxes, points, point_labels, mask, mask_side=side)
 
 
 def load_predictor(

@@ -15,7 +15,6 @@ from medsam.errors import PromptError
 from medsam.imaging.boxes import plain, validate_boxes, validate_points
 from medsam.imaging.frame import Frame
 
-MASK_SIDE = 256
 MASK_LOGIT = 10.0  # a previous mask enters as the logits of a confident answer
 PADDING = -1  # label of the points that fill short lists up
 
@@ -51,7 +50,9 @@ class ModelPrompts:
         return tuple(kind for kind, tensor in given.items() if tensor is not None)
 
 
-def model_prompts(frame: Frame, boxes: object, points: object, point_labels: object, mask: object) -> ModelPrompts:
+def model_prompts(
+    frame: Frame, boxes: object, points: object, point_labels: object, mask: object, *, mask_side: int = 256
+) -> ModelPrompts:
     """Check prompts against the slice and move them into the model frame.
 
     Args:
@@ -60,6 +61,7 @@ def model_prompts(frame: Frame, boxes: object, points: object, point_labels: obj
         points: N lists of (x, y) in slice pixels, or one flat list for one object, or None.
         point_labels: N lists of 1 (inside) or 0 (outside), one for each point.
         mask: A previous mask, (H, W) for every prompt or (N, H, W), bool, or None.
+        mask_side: Side of the logits that a previous mask becomes; four times that of the features.
 
     Raises:
         PromptError: nothing given, something outside the slice, or counts that do not agree.
@@ -77,7 +79,7 @@ def model_prompts(frame: Frame, boxes: object, points: object, point_labels: obj
             text, expected="one list of points for each box", fix="give an equal number of both, or decode them apart"
         )
     count = next(iter(counts.values()), None)
-    masks_N1hw = None if mask is None else _masks(frame, mask, count)
+    masks_N1hw = None if mask is None else _masks(frame, mask, count, mask_side)
     count = count if count is not None or masks_N1hw is None else len(masks_N1hw)
     if count is None:
         raise PromptError("no prompt", expected="boxes, points or a previous mask", fix="pass boxes=[(x0, y0, x1, y1)]")
@@ -163,7 +165,7 @@ def _labels(labels: object) -> list[int]:
     return [int(value) for value in values]
 
 
-def _masks(frame: Frame, mask: object, count: int | None) -> torch.Tensor:
+def _masks(frame: Frame, mask: object, count: int | None, side: int) -> torch.Tensor:
     array = np.asarray(mask)
     if array.dtype.kind not in "biu" or array.ndim not in (2, 3) or array.shape[-2:] != (frame.height, frame.width):
         raise PromptError(
@@ -178,12 +180,8 @@ def _masks(frame: Frame, mask: object, count: int | None) -> torch.Tensor:
             expected="one for all, or one for each",
             fix="give as many masks as boxes",
         )
-    low = torch.stack([_low_resolution(frame, one) for one in stack])[:, None]
+    low = mask_logits(torch.from_numpy(np.stack([frame.mask_to_model(one != 0) for one in stack])), side)
     return low.expand(count, -1, -1, -1) if count is not None and len(stack) == 1 else low
-
-
-def _low_resolution(frame: Frame, mask_HW: np.ndarray) -> torch.Tensor:
-    return mask_logits(torch.from_numpy(frame.mask_to_model(mask_HW != 0))[None], MASK_SIDE)[0, 0]
 
 
 def mask_logits(masks_NSS: torch.Tensor, side: int) -> torch.Tensor:

@@ -15,7 +15,7 @@ from medsam.errors import CheckpointError, MedsamError, OutputError
 from medsam.models.layouts import Layout, architecture_of, check_names, unwrap
 from medsam.models.layouts_hub import from_hub, hub_config, hub_processor, manifest_of_processor, to_hub
 from medsam.models.manifest import LIGHT, Architecture, Manifest
-from medsam.models.medsam import MedSAM, build
+from medsam.models.medsam import FRAME_SIZES, MedSAM, build
 from medsam.models.published import PUBLISHED, published_by_hash
 from medsam.models.safe_load import load_pickle, load_safetensors, weights_of
 from medsam.models.weights_file import (
@@ -93,7 +93,7 @@ def load_checkpoint(path: str | Path, manifest: Manifest | None = None) -> tuple
     opened = _open(Path(path))
     sha256 = digest(opened.weights)
     bound = _bind(opened, sha256) if manifest is None else _hold(opened, sha256, manifest)
-    network = build(opened.architecture, initialise=False)
+    network = build(opened.architecture, initialise=False, frame_size=bound.frame_size)
     wanted = network.state_dict()
     check_names(opened.tensors, wanted, path)
     _check_finite(opened)
@@ -255,6 +255,12 @@ def _check_target(target: Path, layout: SaveLayout, manifest: Manifest) -> None:
         raise OutputError(f"layout {layout!r}", expected="safetensors, flat or hf", fix="choose one of them")
     if layout == "hf" and manifest.architecture in LIGHT:
         raise OutputError("the hf layout for a TinyViT", expected="a ViT", fix="save it as safetensors or flat")
+    if layout == "hf" and manifest.frame_size != FRAME_SIZES[manifest.architecture]:
+        raise OutputError(
+            f"the hf layout for a frame of {manifest.frame_size} pixels",
+            expected=f"{FRAME_SIZES[manifest.architecture]}, which transformers' SamModel has",
+            fix="save it as safetensors or flat",
+        )
     if layout != "hf" and target.suffix not in _SUFFIXES[layout]:
         raise OutputError(
             f"{target.name} for layout {layout}", expected=f"a name in {_SUFFIXES[layout][0]}", fix="change the suffix"

@@ -25,6 +25,14 @@ from medsam.models.prompt_encoder import PromptEncoder
 from medsam.models.tiny_vit import TinyViT
 
 ARCHITECTURES: tuple[Architecture, ...] = ("vit_b", "vit_l", "vit_h", "tiny_vit", "tiny_vit_s")
+FRAME_SIZES: dict[Architecture, int] = {  # as published
+    "vit_b": 1024,
+    "vit_l": 1024,
+    "vit_h": 1024,
+    "tiny_vit": 256,
+    "tiny_vit_s": 256,
+}
+PATCH = 16  # of a ViT; two halvings of TinyViT and of its logits need no more
 _FILLINGS = {"uniform_", "normal_", "zero_", "fill_"}
 
 
@@ -168,36 +176,43 @@ class _WithoutFilling(TorchFunctionMode):
         return func(*args, **given)
 
 
-def build(architecture: Architecture | str, *, initialise: bool = True) -> MedSAM:
+def build(architecture: Architecture | str, *, initialise: bool = True, frame_size: int | None = None) -> MedSAM:
     """Build a network in evaluation mode.
 
     Args:
         architecture: "vit_b", "vit_l", "vit_h", "tiny_vit" (LiteMedSAM) or "tiny_vit_s" (lighter).
         initialise: False leaves the weights undefined, to be loaded at once; it saves seconds on the large models.
+        frame_size: Side of the model frame in pixels; without it the published one.
 
     Raises:
-        CheckpointError: unknown architecture.
+        CheckpointError: unknown architecture, or a frame that is no whole number of patches.
     """
     if architecture not in ARCHITECTURES:
         raise CheckpointError(
             f"architecture {architecture!r}", expected=f"one of {', '.join(ARCHITECTURES)}", fix="correct the manifest"
         )
+    size = frame_size if frame_size is not None else FRAME_SIZES[architecture]
+    if size < PATCH or size % PATCH:
+        raise CheckpointError(
+            f"a frame of {size} pixels", expected=f"a multiple of {PATCH}", fix="correct frame_size in the manifest"
+        )
     if initialise:
-        return _assemble(architecture).eval()
+        return _assemble(architecture, size).eval()
     with _WithoutFilling():
-        return _assemble(architecture).eval()
+        return _assemble(architecture, size).eval()
 
 
-def _assemble(architecture: str) -> MedSAM:
+def _assemble(architecture: str, size: int) -> MedSAM:
     encoder: ImageEncoder | TinyViT
     if architecture == "tiny_vit":
-        encoder = TinyViT()
+        encoder = TinyViT(image_size=size)
     elif architecture == "tiny_vit_s":
-        encoder = TinyViT(widths=(32, 64, 128, 320), depths=(1, 2, 4, 1), heads=(1, 2, 4, 10))
+        encoder = TinyViT(widths=(32, 64, 128, 320), depths=(1, 2, 4, 1), heads=(1, 2, 4, 10), image_size=size)
     elif architecture == "vit_b":
-        encoder = ImageEncoder()
+        encoder = ImageEncoder(image_size=size)
     elif architecture == "vit_l":
-        encoder = ImageEncoder(channels=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23))
+        encoder = ImageEncoder(channels=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23), image_size=size)
     else:
-        encoder = ImageEncoder(channels=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31))
-    return MedSAM(encoder, PromptEncoder(image_size=encoder.image_size), MaskDecoder())
+        encoder = ImageEncoder(channels=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31), image_size=size)
+    grid = size // 4 if isinstance(encoder, TinyViT) else size // PATCH
+    return MedSAM(encoder, PromptEncoder(image_size=size, grid=grid), MaskDecoder())

@@ -10,18 +10,23 @@ from medsam.models.catalog import CATALOG, resolve
 from medsam.models.checkpoint import load_checkpoint
 from medsam.models.manifest import Manifest
 from medsam.models.medsam import MedSAM
+from medsam.models.resized import resized
 from medsam.training.config import TrainConfig
 
 
 def load_base(config: TrainConfig) -> tuple[MedSAM, Manifest]:
-    """Load the weights a run starts from; the manifest is theirs.
+    """Load the weights a run starts from, in the frame it asks for; the manifest is theirs.
 
     Raises:
         ModelUnavailableError: no such model, or its weights are not here.
         CheckpointError: a file that is no model.
     """
     path, manifest = resolve(Path(config.base) if Path(config.base).is_file() else config.base)
-    return load_checkpoint(path, manifest)
+    model, bound = load_checkpoint(path, manifest)
+    if config.frame_size in (0, bound.frame_size):
+        return model, bound
+    changed = replace(bound, frame_size=config.frame_size, sha256=None)
+    return resized(model, bound.architecture, config.frame_size), changed
 
 
 def new_manifest(base: Manifest, config: TrainConfig) -> Manifest:
@@ -41,6 +46,7 @@ def new_manifest(base: Manifest, config: TrainConfig) -> Manifest:
                 f"like is {config.like!r}", expected=f"one of {', '.join(CATALOG)}", fix="correct the recipe"
             )
         like = CATALOG[config.like].manifest
+        like = replace(like, frame_size=config.frame_size or like.frame_size)
     if like.frame_size != base.frame_size:
         raise ModelUnavailableError(
             f"like = {config.like!r} has a frame of {like.frame_size} pixels",

@@ -28,6 +28,7 @@ class TrainConfig:
         tune_split: Rows to measure on during training; "" measures nothing.
         base: Catalog name or file of the weights to start from.
         like: Catalog name whose pre-processing the model gets; "" keeps that of the base.
+        frame_size: Side of the model frame in pixels: 256, 512 or 1024, to which position tables are resized; 0 is the base's.
         encoder: "full" trains the image encoder, "lora" adds low-rank updates to its attention, "tail" trains its last
             part, "frozen" leaves it.
         tail: Blocks of a ViT, or stages of a TinyViT, that learn with encoder = "tail"; the neck learns with them.
@@ -80,6 +81,7 @@ class TrainConfig:
     tune_split: str = "tune"  # Training protocol: monitor the performance on the tuning set
     base: str = "sam-vit-b"  # Training protocol: initialized with the pre-trained SAM, ViT-Base
     like: str = "medsam-vit-b"  # Dataset curation and pre-processing: 1024 x 1024 x 3, [0, 1]
+    frame_size: int = 0
     encoder: Literal["full", "lora", "tail", "frozen"] = "full"  # Training protocol: encoder and decoder updated
     tail: int = 1
     lora_rank: int = 8
@@ -172,8 +174,14 @@ class TrainConfig:
             _require(self.parallel == "ddp", "cache_embeddings", True, wanted)
             wanted = '"none" with cache_embeddings, which keeps one embedding of each picture'
             _require(self.augmentation == "none", "augmentation", self.augmentation, wanted)
-
+        self._check_frame()
         self._check_prompts()
+
+    def _check_frame(self) -> None:
+        _require(self.frame_size in (0, 256, 512, 1024), "frame_size", self.frame_size, "0, 256, 512 or 1024")
+        if self.student:
+            wanted = "0 with a student, whose features must lie over those of its teacher"
+            _require(self.frame_size == 0, "frame_size", self.frame_size, wanted)
 
     def _check_prompts(self) -> None:
         wanted = 'some of "box", "point", "mask", each once, and not "mask" alone'
@@ -184,6 +192,9 @@ class TrainConfig:
         _require(self.corrections >= 0, "corrections", self.corrections, "0 or more")
         _require(self.clicks >= 1, "clicks", self.clicks, "1 or more")
         _require(self.clicks == 1 or "point" in self.prompts, "clicks", self.clicks, '"point" among the prompts, or 1')
+        if self.student:
+            shown = self.prompts == ("box",) and not self.corrections
+            _require(shown, "prompts or corrections", list(self.prompts), "neither with a student: no mask is made")
 
     @property
     def learnt_prompts(self) -> tuple[str, ...]:
