@@ -19,7 +19,7 @@ state=(--config "$recipe")
 
 again() {
     kill -TERM "$job"
-    wait "$job" || true
+    while kill -0 "$job" 2>/dev/null; do wait "$job" || true; done  # a wait inside a trap may end early
     scontrol requeue "$SLURM_JOB_ID"
 }
 trap again USR1

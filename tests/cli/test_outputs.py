@@ -111,7 +111,8 @@ def test_an_output_without_a_suffix_is_a_folder_even_for_one_image(picture, tmp_
 
 
 def test_a_volume_for_a_picture_is_refused_before_the_model_is_loaded(series, tmp_path, capsys):
-    call = ["segment", str(series), *BOX, "--slice", "2", "--window", "lung", "--model", "none"]
+    (tmp_path / "two.csv").write_text("slice,x0,y0,x1,y1\n2,2,2,12,12\n3,2,2,12,12\n")
+    call = ["segment", str(series), "--prompts", str(tmp_path / "two.csv"), "--window", "lung", "--model", "none"]
     assert refused([*call, "-o", str(tmp_path / "m.png")], "6 slices", capsys)
 
 

@@ -124,7 +124,7 @@ def verify(model: str | None = None) -> int:
     Parameters
     ----------
     model
-        A name or a weights file; everything in the cache folder without it.
+        A name or a weights file; everything that is on this machine without it.
     """
     from medsam.errors import MedsamError
     from medsam.models.catalog import CATALOG, cached, own_models
@@ -133,8 +133,6 @@ def verify(model: str | None = None) -> int:
         print(_verified(model))
         return 0
     names = [name for name in [*CATALOG, *own_models()] if cached(name)]
-    if not names:
-        print("nothing in the cache folder; fetch a model with medsam models fetch")
     failed = 0
     for name in names:
         try:
