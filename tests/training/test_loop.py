@@ -118,6 +118,7 @@ def test_killed_21_times_at_any_step_and_in_mid_save_it_goes_on_bit_by_bit(discs
         assert not list((run / "killed/checkpoints").glob(".*"))
 
 
+@pytest.mark.integration
 def test_processes_are_as_one_whole_or_divided_and_go_on_from_each_other(discs: Path, tmp_path: Path) -> None:
     run_script("together", tmp_path, 0, 0, discs)
     one = losses(tmp_path / "one")
@@ -142,6 +143,7 @@ def test_processes_are_as_one_whole_or_divided_and_go_on_from_each_other(discs: 
         assert len(list(last.glob("optimizer/*.distcp"))) == 2
 
 
+@pytest.mark.integration
 def test_sigterm_saves_and_the_run_goes_on(discs: Path, tmp_path: Path) -> None:
     assert run_script("told", tmp_path, 0, 0, discs) == "4 False True\n"
     assert [p.name for p in checkpoint_run.checkpoints(tmp_path / "run")] == ["step-00000004"]

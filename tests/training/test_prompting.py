@@ -242,6 +242,7 @@ def test_it_learns_on_kept_embeddings_and_goes_on_exactly(discs: Path, tmp_path:
     assert kept[-1] < kept[0]
 
 
+@pytest.mark.integration
 def test_two_processes_are_as_one(discs: Path, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

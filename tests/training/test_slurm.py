@@ -41,6 +41,7 @@ def test_it_starts_one_torchrun_a_node_and_goes_on_where_a_run_is(tmp_path: Path
         (run / "config.json").touch()
 
 
+@pytest.mark.integration
 def test_before_the_limit_the_run_saves_and_the_job_is_queued_again(tmp_path: Path, cluster: dict[str, str]) -> None:
     command = ["bash", str(SCRIPT), "recipe.toml", str(tmp_path / "run")]
     job = subprocess.Popen(command, env={**cluster, "STAY": "50"})
