@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -30,16 +31,21 @@ SCRIPT = Path(__file__).with_name("tiny.py")
 
 def run_script(*arguments: object) -> str:
     """Run tiny.py, where processes are killed and told to end, in a session of its own: no signal reaches pytest."""
-    done = subprocess.run(
+    script = subprocess.Popen(
         [sys.executable, "-X", "faulthandler", str(SCRIPT), *map(str, arguments)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        timeout=1800,  # a machine that does other work needed 344 s for the eight runs on one and two processes
     )
-    assert done.returncode == 0, f"ended with {done.returncode}\n{done.stdout}{done.stderr}"
-    return done.stdout
+    try:
+        said, wrong = script.communicate(timeout=400)
+    finally:
+        if script.returncode is None:
+            os.killpg(script.pid, signal.SIGKILL)  # with its children, who may wait for each other
+    assert script.returncode == 0, f"ended with {script.returncode}\n{said}{wrong}"
+    return said
 
 
 def weights(run: Path, name: str = "model.safetensors") -> dict[str, torch.Tensor]:
