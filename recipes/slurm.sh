@@ -13,7 +13,8 @@
 set -euo pipefail
 recipe=$1 run=$2
 processes=${PROCESSES_PER_NODE:-${SLURM_GPUS_ON_NODE:-1}}
-first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+nodes=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
+first=${nodes%%$'\n'*}  # `| head -n 1` would now and then end the script: SIGPIPE under pipefail
 state=(--config "$recipe")
 [ -f "$run/config.json" ] && state=(--resume)
 
