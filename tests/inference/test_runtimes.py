@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -61,6 +64,24 @@ def test_graphs_give_one_mask_a_prompt(exported, disc):
 def test_export_refuses_other_suffixes(tmp_path):
     with pytest.raises(OutputError, match=r"\.onnx or \.xml"):
         export_model("lite-medsam", tmp_path / "lite.tflite")
+
+
+SIGNAL = """
+import gc, os, signal
+from medsam.inference.predictor import load_predictor
+predictors = [load_predictor("lite-medsam", runtime="openvino") for _ in range(2)]
+while predictors:
+    predictors.pop(0)
+    gc.collect()
+signal.signal(signal.SIGINT, lambda *_: print("interrupted"))
+os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+def test_a_signal_is_handled_after_runtimes_were_freed(lite):
+    pytest.importorskip("openvino")
+    done = subprocess.run([sys.executable, "-c", SIGNAL], capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
 
 
 def test_int8_needs_slices_to_calibrate_on(lite, tmp_path, monkeypatch):

@@ -9,8 +9,11 @@ import os
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,6 +43,17 @@ def openvino_module() -> ModuleType:
     return openvino  # type: ignore[no-any-return]
 
 
+@cache
+def _core() -> Any:
+    """The one Core of this process, never freed.
+
+    OpenVINO's CPU plugin gives the thread another signal stack, and takes back the one before when it goes. Where two
+    go out of order, the thread keeps a stack that is freed, and the next signal (Ctrl-C, a child that ends) kills the
+    process without a word.
+    """
+    return openvino_module().Core()
+
+
 def run_graphs(encoder: Path, *, precision: Precision = "fp32") -> GraphRuntime:
     """Run NAME.xml (with NAME.bin) and NAME.decoder.xml.
 
@@ -52,9 +66,8 @@ def run_graphs(encoder: Path, *, precision: Precision = "fp32") -> GraphRuntime:
 
 
 def _compiled(path: Path) -> Graph:
-    core = openvino_module().Core()
     try:
-        request = core.compile_model(str(path), "CPU", EXACT).create_infer_request()
+        request = _core().compile_model(str(path), "CPU", EXACT).create_infer_request()
     except RuntimeError as error:
         raise damaged(path) from error
 
@@ -103,10 +116,12 @@ def _int8(graph: object, calibration: Sequence[NDArray[np.float32]]) -> object:
             "NNCF is not installed, which int8 needs", expected="the openvino extra", fix="run pip install nncf"
         ) from None
     slices = nncf.Dataset([image_3SS[None] for image_3SS in calibration])
-    return nncf.quantize(
-        graph,
-        slices,
-        model_type=nncf.ModelType.TRANSFORMER,
-        preset=nncf.QuantizationPreset.MIXED,
-        subset_size=len(calibration),
-    )
+    with ThreadPoolExecutor(1) as apart:  # NNCF makes and frees Cores: see _core for what that does to a thread
+        return apart.submit(
+            nncf.quantize,
+            graph,
+            slices,
+            model_type=nncf.ModelType.TRANSFORMER,
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(calibration),
+        ).result()

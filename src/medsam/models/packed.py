@@ -1,7 +1,8 @@
 """Linear layers and convolutions with weights laid out once for the processor's matrix library (oneDNN).
 
 For inference on a CPU. The same arithmetic as the plain layers in float32, about twice as fast where the default
-matrix library is slow; on a build of torch without oneDNN the plain layers are used.
+matrix library is slow; on a build of torch without oneDNN, and in bfloat16 on a processor without it, the plain
+layers are used.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ Activation = Literal["none", "gelu", "relu"]
 
 
 @cache
-def can_pack() -> bool:
-    """Whether this build of torch has the packed layers."""
+def can_pack(dtype: torch.dtype = torch.float32) -> bool:
+    """Whether this build of torch has the packed layers, and this processor has them in `dtype`.
+
+    In bfloat16 oneDNN asks for AVX-512 (or AVX-NE-CONVERT) and raises without.
+    """
     mkldnn = torch.ops.mkldnn
-    return torch._C._has_mkldnn and all(
-        hasattr(mkldnn, name) for name in ("_linear_pointwise", "_reorder_linear_weight", "_convolution_pointwise")
-    )
+    names = ("_linear_pointwise", "_reorder_linear_weight", "_convolution_pointwise")
+    if not torch._C._has_mkldnn or not all(hasattr(mkldnn, name) for name in names):
+        return False
+    return dtype != torch.bfloat16 or bool(mkldnn._is_mkldnn_bf16_supported())
 
 
 class PackedLinear:
@@ -37,7 +42,7 @@ class PackedLinear:
     def __init__(self, weight_OI: Tensor, bias_O: Tensor | None = None, *, rows: int = 1024) -> None:
         weight = weight_OI.detach().contiguous()
         self.bias = None if bias_O is None else bias_O.detach().to(weight.dtype).contiguous()
-        self.packs = can_pack()
+        self.packs = can_pack(weight.dtype)
         self.weight: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, rows) if self.packs else weight
 
     def __call__(self, x: Tensor, activation: Activation = "none") -> Tensor:
@@ -51,7 +56,7 @@ class PackedLinear:
     @staticmethod
     def once(a_RC: Tensor, b_SC: Tensor) -> Tensor:
         """a @ b.T where neither side is used again."""
-        if can_pack():
+        if can_pack(a_RC.dtype):
             return cast(Tensor, torch.ops.mkldnn._linear_pointwise(a_RC, b_SC.contiguous(), None, "none", [], "none"))
         return F.linear(a_RC, b_SC)
 
