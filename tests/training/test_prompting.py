@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 sys.path.append(str(Path(__file__).parent))
-from test_loop import losses, same, weights
+from test_loop import losses, run_script, same, weights
 from tiny import CONFIG, MANIFEST, source, tiny_model, train
 
 from medsam.evaluation.metrics import dice
@@ -239,3 +240,14 @@ def test_it_learns_on_kept_embeddings_and_goes_on_exactly(discs: Path, tmp_path:
     kept, plain = losses(tmp_path / "whole"), losses(tmp_path / "plain")
     assert max(abs(a - b) for a, b in zip(kept, plain, strict=True)) < 1e-5
     assert kept[-1] < kept[0]
+
+
+@pytest.mark.integration
+def test_two_processes_are_as_one(discs: Path, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    run_script("prompts", tmp_path, port, 0, discs)
+    one, two = (losses(tmp_path / name) for name in ("one", "two"))
+    assert len(one) == 5
+    assert max(abs(a - b) for a, b in zip(one, two, strict=True)) < 1e-5

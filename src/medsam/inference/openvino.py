@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from medsam.inference.graph_runtime import Graph, GraphRuntime, damaged, decoder
 from medsam.inference.graphs import DecoderGraph, EncoderGraph, decoder_example, encoder_example
 from medsam.inference.runtime import Precision
 from medsam.models.medsam import MedSAM
+
+if TYPE_CHECKING:
+    import openvino
 
 EXACT = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}  # its default may be bf16
 
@@ -44,7 +47,7 @@ def openvino_module() -> ModuleType:
 
 
 @cache
-def _core() -> Any:
+def _core() -> openvino.Core:
     """The one Core of this process, never freed.
 
     OpenVINO's CPU plugin gives the thread another signal stack, and takes back the one before when it goes. Where two
