@@ -37,9 +37,7 @@ check: $(VENV)/dev
 
 test: $(VENV)/dev check
 	$(BIN)/medsam models fetch lite-medsam
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not integration" || \
-		{ echo "What failed runs again, alone and in one process:"; \
-		OMP_NUM_THREADS=1 $(BIN)/pytest --last-failed --last-failed-no-failures none -m "not integration"; }
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not integration"
 
 DEBIAN := orthanc orthanc-dicomweb dcmtk dicom3tools dcm2niix chromium
 .make/debian:
