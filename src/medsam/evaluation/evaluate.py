@@ -125,9 +125,11 @@ def read_samples(folder: str | Path, split: str | None) -> list[Sample]:
             raise DataError(
                 f"{index} lacks the columns {', '.join(missing)}", expected=", ".join(COLUMNS), fix="add them"
             )
-        rows = [row for row in reader if split is None or row["split"] == split]
+        listed = list(reader)
+    rows = [row for row in listed if split is None or row["split"] == split]
     if not rows:
-        raise DataError(f"{index} has no row of split {split!r}", expected="at least one", fix="choose another --split")
+        splits = ", ".join(sorted({row["split"] or "''" for row in listed})) or "any row at all"
+        raise DataError(f"{index} has no row of split {split!r}", expected=splits, fix="choose a split that it has")
     kinds = {row["mask_kind"] for row in rows} - {"labels", "instances"}
     if kinds:
         raise DataError(f"{index} has mask_kind {sorted(kinds)[0]!r}", expected="labels or instances", fix="correct it")

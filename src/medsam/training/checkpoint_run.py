@@ -30,7 +30,7 @@ from medsam.models.medsam import MedSAM
 from medsam.models.weights_file import digest, replacing
 from medsam.training import optimizer_state
 from medsam.training.distributed import Processes, divided_as, gathered_tensor
-from medsam.training.parts import Average
+from medsam.training.parts import Average, learning
 
 FORMAT = 1
 KEPT = 2
@@ -87,6 +87,26 @@ class Learner:
         copied = copy.deepcopy(self.empty)
         copied.load_state_dict(tensors, strict=True, assign=True)
         return copied
+
+
+def check_room(run: Path, learner: Learner) -> None:
+    """Hold what a run will have on the disk, three checkpoints at once and two models, against the space that is free.
+
+    Raises:
+        OutputError: it would not fit.
+    """
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in learner.model.state_dict().values())
+    learnt = sum(tensor.numel() * tensor.element_size() for tensor in learning(learner.model).values())
+    moments = learnt * (2 if learner.average is None else 3)
+    there = sum(file.stat().st_size for file in [*(run / "checkpoints").rglob("*"), *run.glob("*")] if file.is_file())
+    wanted = (KEPT + 1) * (weights + moments) + 2 * weights - there
+    free = shutil.disk_usage(next(folder for folder in [run, *run.absolute().parents] if folder.is_dir())).free
+    if free < wanted:
+        raise OutputError(
+            f"{run} has {free / 1e6:,.0f} MB free",
+            expected=f"{wanted / 1e6:,.0f} MB for the checkpoints and weights of this run",
+            fix="free space, or choose another -o",
+        )
 
 
 def save(run: Path, learner: Learner, progress: Progress, processes: Processes) -> Path:

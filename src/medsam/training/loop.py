@@ -87,7 +87,7 @@ def fit(
 
     Raises:
         DataError: the folder has a run already, or resumes with another configuration; ten losses in a row not finite.
-        OutputError: the disk refused; earlier checkpoints are whole.
+        OutputError: the disk has no room for the run, or refused later; earlier checkpoints are whole.
         MissingDependencyError: TensorBoard is asked for and not installed.
     """
     if config.tensorboard:
@@ -95,6 +95,7 @@ def fit(
     with joined(device, config.global_batch) as processes:
         processes.agreed(partial(_claim, folder, config, resume=resume))
         learner, objective = _learner(config, model, manifest, processes)
+        processes.agreed(partial(_begin, folder, config, learner))
         run = Run(
             config=config,
             folder=folder,
@@ -116,7 +117,7 @@ def fit(
 
 
 def _claim(folder: Path, config: TrainConfig, *, resume: bool) -> None:
-    """Note the configuration in a new folder, or hold the one there to it."""
+    """Refuse a folder that has a run already, or hold the configuration of the one that goes on to it."""
     record = folder / CONFIG
     if record.is_file() and not resume:
         raise DataError(f"{folder} has a run already", expected="a new folder", fix="pass --resume, or another -o")
@@ -130,7 +131,12 @@ def _claim(folder: Path, config: TrainConfig, *, resume: bool) -> None:
                 expected="the same",
                 fix="leave --config out to go on, or start a new run with -o",
             )
-    with replacing(record) as temporary:
+
+
+def _begin(folder: Path, config: TrainConfig, learner: Learner) -> None:
+    """Note the configuration, once nothing speaks against the run."""
+    checkpoint_run.check_room(folder, learner)
+    with replacing(folder / CONFIG) as temporary:
         temporary.write_text(config.to_json(), encoding="utf-8")
 
 
