@@ -27,7 +27,13 @@ from torch.nn import functional as F
 
 from published import peak_mib, stand_in_torchvision
 
-SIDES = ("released", "ours", "ours_checkpointed", "lite")  # lite: LiteMedSAM, all of it, at its own frame of 256
+SIDES = (
+    "released",
+    "ours",
+    "ours_compiled",
+    "ours_checkpointed",
+    "lite",
+)  # lite: LiteMedSAM, all of it, at its own frame of 256
 LOADED = 96  # samples that are timed
 
 
@@ -66,7 +72,7 @@ def released(frame: int) -> nn.Module:
     return Released()
 
 
-def ours(frame: int, *, checkpointed: bool) -> nn.Module:
+def ours(frame: int, *, checkpointed: bool, compiled: bool) -> nn.Module:
     """Our modules under the paper's recipe."""
     from medsam.models.image_encoder import ImageEncoder
     from medsam.models.mask_decoder import MaskDecoder
@@ -76,7 +82,7 @@ def ours(frame: int, *, checkpointed: bool) -> nn.Module:
     from medsam.training.objective import Objective
     from medsam.training.parts import prepare
 
-    config = TrainConfig(data=("none",), checkpoint_activations=checkpointed)
+    config = TrainConfig(data=("none",), checkpoint_activations=checkpointed, compile=compiled)
     prompts = PromptEncoder(image_size=frame, grid=frame // 16)
     return Objective(prepare(MedSAM(ImageEncoder(image_size=frame), prompts, MaskDecoder()), config), config)
 
@@ -96,7 +102,9 @@ def model_of(side: str, frame: int) -> nn.Module:
     """The network of a side with its loss."""
     if side == "lite":
         return lite()
-    return released(frame) if side == "released" else ours(frame, checkpointed=side == "ours_checkpointed")
+    if side == "released":
+        return released(frame)
+    return ours(frame, checkpointed=side == "ours_checkpointed", compiled=side == "ours_compiled")
 
 
 def seconds_and_memory(side: str, frame: int, batch: int, rounds: int, device: str) -> dict[str, float]:
@@ -215,7 +223,7 @@ def main() -> None:
             "times_faster": round(base["seconds"] / sides[side]["seconds"], 3),
             "memory_share": round(sides[side]["peak_mib"] / base["peak_mib"], 3),
         }
-        for side in ("ours", "ours_checkpointed")
+        for side in ("ours", "ours_compiled", "ours_checkpointed")
     }
     supply = {
         side: {n: round(rate / sides[side]["samples_per_second"], 1) for n, rate in rates.items()}

@@ -61,6 +61,8 @@ def test_every_recipe_can_be_read() -> None:
         ("corrections = -1", "0 or more"),
         ("prompt_encoder = 'lora'", "frozen, full"),
         ("checkpoint_activations = 'yes'", "true or false"),
+        ("compile = true\nencoder = 'frozen'", "an encoder that learns"),
+        ("compile = true\ncheckpoint_activations = true", "computed twice"),
         ("= 3", "is no TOML"),
     ],
 )

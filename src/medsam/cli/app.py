@@ -82,7 +82,9 @@ def run(arguments: list[str]) -> int:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         where = f" at {error.filename}" if error.filename else ""
-        return _fail(f"medsam: no space left on the disk{where}; expected room to write; free some, then run it again", 1)
+        return _fail(
+            f"medsam: no space left on the disk{where}; expected room to write; free some, then run it again", 1
+        )
     except MemoryError:
         return _fail(
             "medsam: out of memory; expected an image that fits; crop or split it, or take a larger machine", 1

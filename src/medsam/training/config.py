@@ -63,6 +63,7 @@ class TrainConfig:
         precision: "auto" is bf16 on CUDA and fp32 elsewhere; weights and optimizer are fp32 always.
         parallel: "ddp" keeps the model on every process, "fsdp" divides weights, gradients and optimizer among them.
         checkpoint_activations: Compute encoder blocks again in the backward pass instead of keeping them.
+        compile: Have torch.compile translate the blocks of an encoder that learns; the first steps wait for it, a minute or more.
         cache_embeddings: With encoder = "frozen" or "tail": encode each image once and keep on disk what does not change.
         cache_folder: Where these are kept, for runs that share them; "" is in the folder of the run.
         validate_every: Steps between measurements on tune_split; 0 is once an epoch.
@@ -112,6 +113,7 @@ class TrainConfig:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     parallel: Literal["ddp", "fsdp"] = "ddp"
     checkpoint_activations: bool = False
+    compile: bool = False
     cache_embeddings: bool = False
     cache_folder: str = ""
     validate_every: int = 0
@@ -174,6 +176,11 @@ class TrainConfig:
             _require(self.parallel == "ddp", "cache_embeddings", True, wanted)
             wanted = '"none" with cache_embeddings, which keeps one embedding of each picture'
             _require(self.augmentation == "none", "augmentation", self.augmentation, wanted)
+        if self.compile:
+            wanted = 'an encoder that learns with compile = true, so not "frozen"'
+            _require(self.encoder != "frozen", "encoder", self.encoder, wanted)
+            wanted = "false with compile = true, which cannot see into blocks that are computed twice"
+            _require(not self.checkpoint_activations, "checkpoint_activations", True, wanted)
         self._check_frame()
         self._check_prompts()
 

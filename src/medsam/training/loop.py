@@ -35,7 +35,7 @@ from medsam.training.features import Features, stem_identity
 from medsam.training.monitor import Monitor, draw
 from medsam.training.objective import Objective
 from medsam.training.optimizer import make_optimizer
-from medsam.training.parts import Average, blocks_of, plain, prepare
+from medsam.training.parts import Average, blocks_of, plain, prepare, require_compiler
 from medsam.training.sources import Source
 from medsam.training.step import Run, is_half, take_step
 from medsam.training.validation import Measure, Measured, measure, note
@@ -88,10 +88,12 @@ def fit(
     Raises:
         DataError: the folder has a run already, or resumes with another configuration; ten losses in a row not finite.
         OutputError: the disk has no room for the run, or refused later; earlier checkpoints are whole.
-        MissingDependencyError: TensorBoard is asked for and not installed.
+        MissingDependencyError: TensorBoard or compiled blocks are asked for, and what they need is not installed.
     """
     if config.tensorboard:
         require_tensorboard()
+    if config.compile:
+        require_compiler()
     with joined(device, config.global_batch) as processes:
         processes.agreed(partial(_claim, folder, config, resume=resume))
         learner, objective = _learner(config, model, manifest, processes)

@@ -1,8 +1,10 @@
-"""Which weights learn, and how: frozen parts, low-rank updates, a running average, blocks computed twice."""
+"""Which weights learn, and how: frozen parts, low-rank updates, a running average, blocks computed twice or compiled."""
 
 from __future__ import annotations
 
 import copy
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.utils.checkpoint import checkpoint
 
+from medsam.errors import MissingDependencyError
 from medsam.models.image_encoder import ImageEncoder
 from medsam.models.medsam import MedSAM
 from medsam.models.prompt_encoder import BOTTOM_RIGHT, NEGATIVE, POSITIVE, TOP_LEFT, PromptEncoder
@@ -22,6 +25,21 @@ from medsam.training.features import encoder_of
 
 ADAPTED = ("qkv", "proj")  # the linear layers of attention
 AMBIGUOUS = (1, 2, 3)  # mask tokens for ambiguous prompts, which a box never asks for
+
+
+def require_compiler() -> None:
+    """Refuse a compiled run where there is nothing to compile with.
+
+    Raises:
+        MissingDependencyError: torch.compile finds no compiler of C++.
+    """
+    names = [os.environ.get("CXX", ""), "g++", "clang++", "cl"]
+    if not any(shutil.which(name) for name in names):
+        raise MissingDependencyError(
+            "the recipe says compile = true and there is no compiler of C++",
+            expected="g++ or clang++, which torch.compile calls",
+            fix="install one (Debian: apt-get install g++) or leave compile out",
+        )
 
 
 class LowRank(nn.Module):
@@ -73,6 +91,9 @@ def prepare(model: MedSAM, config: TrainConfig) -> MedSAM:
 def _arranged(model: MedSAM, config: TrainConfig) -> MedSAM:
     if config.checkpoint_activations:
         _compute_twice(model.image_encoder)
+    if config.compile:
+        for block in blocks_of(model.image_encoder):
+            block.compile(dynamic=False)  # frames and micro-batches are of one size; the last may be smaller
     return model
 
 
