@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from published import peak_mib, stand_in_torchvision
 
@@ -35,6 +37,8 @@ SIDES = (
     "lite",
 )  # lite: LiteMedSAM, all of it, at its own frame of 256
 LOADED = 96  # samples that are timed
+PAPER_PAIRS, PAPER_EPOCHS = 1_570_263, 150  # Methods: image-mask pairs, Training protocol
+BF16_PEAKS = {"H200": 989, "H100": 989, "A100": 312}  # dense TFLOP/s of the SXM boards, by their data sheets
 
 
 def released(frame: int) -> nn.Module:
@@ -111,6 +115,7 @@ def seconds_and_memory(side: str, frame: int, batch: int, rounds: int, device: s
     """The fastest step after one to warm up, and the peak memory of the process or the GPU, MiB."""
     from medsam.training.dataset import Batch
     from medsam.training.loss import segmentation_loss
+    from medsam.training.memory import freed_memory_kept
 
     generator = torch.Generator().manual_seed(0)
     image = torch.rand(batch, 3, frame, frame, generator=generator)
@@ -123,22 +128,44 @@ def seconds_and_memory(side: str, frame: int, batch: int, rounds: int, device: s
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4, weight_decay=0.01)
     half = device == "cuda" and side != "released"
     times = []
-    for _ in range(rounds + 1):
-        began = time.perf_counter()
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=half):
-            if side == "released":
-                logits = model(one.image_B3SS, one.boxes_T4)[:, 0]
-                loss = segmentation_loss(logits, one.masks_TSS.float(), torch.ones_like(logits)).mean()
-            else:
-                loss = model(one).mean()
-        loss.backward()
-        optimizer.step()
-        loss.item()
-        times.append(time.perf_counter() - began)
-    rss = peak_mib()
-    peak = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else rss
+    with nullcontext() if side == "released" else freed_memory_kept(torch.device(device), model.config):
+        for _ in range(rounds + 1):
+            began = time.perf_counter()
+            optimizer.zero_grad(set_to_none=True)
+            with torch.autocast(device, dtype=torch.bfloat16, enabled=half):
+                if side == "released":
+                    logits = model(one.image_B3SS, one.boxes_T4)[:, 0]
+                    loss = segmentation_loss(logits, one.masks_TSS.float(), torch.ones_like(logits)).mean()
+                else:
+                    loss = model(one).mean()
+            loss.backward()
+            optimizer.step()
+            loss.item()
+            times.append(time.perf_counter() - began)
+    peak = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else peak_mib()
     return {"seconds": min(times[1:]), "peak_mib": round(peak)}
+
+
+def flops_of_a_step(frame: int, batch: int) -> int:
+    """Floating-point operations of the matrix products and convolutions of a step of ours, counted on no memory."""
+    with torch.device("meta"):
+        encoder = ours(frame, checkpointed=False, compiled=False).model.image_encoder
+        image = torch.empty(batch, 3, frame, frame)
+    counter = FlopCounterMode(display=False)
+    with counter:
+        encoder(image).sum().backward()
+    return int(counter.get_total_flops())
+
+
+def on_gpus(seconds: float, frame: int, batch: int, name: str) -> dict[str, object]:
+    """What a step says of a GPU: its share of the matrix peak, and the paper's run on 20 of them, data ready in time."""
+    rate = flops_of_a_step(frame, batch) / seconds / 1e12
+    peak = next((tflops for known, tflops in BF16_PEAKS.items() if known in name), None)
+    return {
+        "tflops": round(rate, 1),
+        "share_of_bf16_peak": None if peak is None else round(rate / peak, 3),
+        "hours_of_the_papers_run_on_20": round(PAPER_PAIRS * PAPER_EPOCHS / (20 * batch / seconds) / 3600, 1),
+    }
 
 
 def stored(folder: Path) -> Path:
@@ -229,13 +256,20 @@ def main() -> None:
         side: {n: round(rate / sides[side]["samples_per_second"], 1) for n, rate in rates.items()}
         for side, rates in loaders.items()
     }
+    name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
+    gpus = {
+        side: on_gpus(sides[side]["seconds"], arguments.frame, arguments.batch, name)
+        for side in ("ours", "ours_compiled")
+        if device == "cuda"
+    }
     report = {
-        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "device": name,
         "threads": torch.get_num_threads(),
         "frame": arguments.frame,
         "batch": arguments.batch,
         "steps": sides,
         "ours_against_released": ratios,
+        **({"on_gpus": gpus} if gpus else {}),
         "loader_samples_per_second_by_workers": loaders,
         "loader_times_what_a_step_consumes": supply,
         "never_below_twice": min(rate for rates in supply.values() for rate in rates.values()) >= 2,

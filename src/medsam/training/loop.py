@@ -32,6 +32,7 @@ from medsam.training.dataset import Draws, micro_batches
 from medsam.training.distill import Distillation, Teacher
 from medsam.training.distributed import Processes, joined, spread
 from medsam.training.features import Features, stem_identity
+from medsam.training.memory import freed_memory_kept
 from medsam.training.monitor import Monitor, draw
 from medsam.training.objective import Objective
 from medsam.training.optimizer import make_optimizer
@@ -94,7 +95,7 @@ def fit(
         require_tensorboard()
     if config.compile:
         require_compiler()
-    with joined(device, config.global_batch) as processes:
+    with joined(device, config.global_batch) as processes, freed_memory_kept(processes.device, config):
         processes.agreed(partial(_claim, folder, config, resume=resume))
         learner, objective = _learner(config, model, manifest, processes)
         processes.agreed(partial(_begin, folder, config, learner))
