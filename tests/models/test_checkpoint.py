@@ -317,6 +317,12 @@ def test_sam_processor_file_is_left_out_where_it_would_lie(vit, tmp_path):
     save_checkpoint(vit, MEDSAM, tmp_path / "medsam", "hf")
     assert not (tmp_path / "medsam" / "preprocessor_config.json").exists()
     assert "squash" in (tmp_path / "medsam" / "README.md").read_text()
+    assert "license: cc-by-4.0\n" in (tmp_path / "medsam" / "README.md").read_text()
+    own = replace(MEDSAM, licence="research only: see the card")
+    save_checkpoint(vit, own, tmp_path / "own", "hf", card="# Mine")
+    head, body = (tmp_path / "own" / "README.md").read_text().split("---\n")[1:]
+    assert 'license: other\nlicense_name: "research only: see the card"\n' in head
+    assert body.startswith("\n# Mine\n")
 
 
 def test_processor_we_write_reads_back_as_the_same_pre_processing(hub_folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -133,6 +134,7 @@ def save_checkpoint(
     layout: SaveLayout = "safetensors",
     *,
     half: bool = False,
+    card: str = "",
 ) -> Manifest:
     """Write a network's weights, whole or not at all.
 
@@ -142,6 +144,7 @@ def save_checkpoint(
         path: NAME.safetensors, NAME.pth, or for "hf" a folder that is new or empty.
         layout: "safetensors"; "flat" as SAM's and MedSAM's release; "hf" for SamModel.from_pretrained.
         half: Keep the weights in float16, half the size; they are float32 again once loaded.
+        card: For "hf": a model card in Markdown that goes into the folder's own.
 
     Returns:
         The manifest with the sha256 of what was written.
@@ -156,7 +159,7 @@ def save_checkpoint(
     _check_range(tensors)
     unhashed = replace(manifest, sha256=None)
     if layout == "hf":
-        return _save_hub(tensors, unhashed, target)
+        return _save_hub(tensors, unhashed, target, card)
     with replacing(target) as temporary:
         if layout == "safetensors":
             _save_safetensors(tensors, unhashed, temporary)
@@ -289,7 +292,7 @@ def _save_safetensors(tensors: dict[str, Tensor], manifest: Manifest, path: Path
     save_file(tensors, path, metadata={"format": "pt", MANIFEST_KEY: manifest.to_json()})
 
 
-def _save_hub(tensors: dict[str, Tensor], manifest: Manifest, target: Path) -> Manifest:
+def _save_hub(tensors: dict[str, Tensor], manifest: Manifest, target: Path, card: str) -> Manifest:
     with replacing(target) as folder:
         folder.mkdir()
         _save_safetensors({to_hub(name): t for name, t in tensors.items()}, manifest, folder / "model.safetensors")
@@ -298,11 +301,11 @@ def _save_hub(tensors: dict[str, Tensor], manifest: Manifest, target: Path) -> M
         processor = hub_processor(manifest)
         if processor is not None:
             (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=2) + "\n", "utf-8")
-        (folder / "README.md").write_text(_card(manifest, with_processor=processor is not None), "utf-8")
+        (folder / "README.md").write_text(_card(manifest, card, with_processor=processor is not None), "utf-8")
     return written
 
 
-def _card(manifest: Manifest, *, with_processor: bool) -> str:
+def _card(manifest: Manifest, more: str, *, with_processor: bool) -> str:
     """A model card that says how the input must be made, above all where SamProcessor cannot make it."""
     how = (
         "`SamProcessor` makes the right input."
@@ -311,5 +314,15 @@ def _card(manifest: Manifest, *, with_processor: bool) -> str:
         f"Resize to {manifest.frame_size} x {manifest.frame_size} ({manifest.fit}, {manifest.interpolation}), "
         f"scale by {manifest.scaling}, and give it as `pixel_values`."
     )
-    licence = f"license: {manifest.licence.lower()}\n" if manifest.licence else ""
-    return f"---\n{licence}library_name: transformers\n---\n\n# {manifest.name}\n\n{how}\n\n`{manifest.to_json()}`\n"
+    head = f"---\n{_licence(manifest.licence)}library_name: transformers\n---\n"
+    body = more.strip() or f"# {manifest.name}\n\n`{manifest.to_json()}`"
+    return f"{head}\n{body}\n\n## Input for transformers\n\n{how}\n"
+
+
+def _licence(text: str | None) -> str:
+    """As the hub reads it: one of its short names, or "other" with words of our own, quoted for YAML."""
+    if not text:
+        return ""
+    if re.fullmatch(r"[A-Za-z0-9.+-]+", text):
+        return f"license: {text.lower()}\n"
+    return f"license: other\nlicense_name: {json.dumps(text)}\n"

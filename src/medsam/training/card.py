@@ -17,7 +17,7 @@ CARD = "README.md"
 # Names, places and what only decides how a run is carried out or watched: no difference from the paper.
 NO_DIFFERENCE = FREE_ON_RESUME | {
     "name", "data", "licence", "train_split", "tune_split", "seed", "micro_batch", "cache_embeddings",
-    "checkpoint_activations", "validate_every", "validation_images",
+    "checkpoint_activations", "compile", "validate_every", "validation_images",
 }  # fmt: skip
 FEW_TARGETS = 20  # a median of fewer says little
 
