@@ -38,7 +38,13 @@ SIDES = (
 )  # lite: LiteMedSAM, all of it, at its own frame of 256
 LOADED = 96  # samples that are timed
 PAPER_PAIRS, PAPER_EPOCHS = 1_570_263, 150  # Methods: image-mask pairs, Training protocol
-BF16_PEAKS = {"H200": 989, "H100": 989, "A100": 312}  # dense TFLOP/s of the SXM boards, by their data sheets
+# Dense TFLOP/s by the data sheets of the SXM boards, by the name torch gives; other boards have other peaks.
+BF16_PEAKS = {
+    "NVIDIA H200": 989,
+    "NVIDIA H100 80GB HBM3": 989,
+    "NVIDIA A100-SXM4-80GB": 312,
+    "NVIDIA A100-SXM4-40GB": 312,
+}
 
 
 def released(frame: int) -> nn.Module:
@@ -147,7 +153,7 @@ def seconds_and_memory(side: str, frame: int, batch: int, rounds: int, device: s
 
 
 def flops_of_a_step(frame: int, batch: int) -> int:
-    """Floating-point operations of the matrix products and convolutions of a step of ours, counted on no memory."""
+    """Floating-point operations of the encoder's products and convolutions in a step of ours, counted on no memory."""
     with torch.device("meta"):
         encoder = ours(frame, checkpointed=False, compiled=False).model.image_encoder
         image = torch.empty(batch, 3, frame, frame)
@@ -160,7 +166,7 @@ def flops_of_a_step(frame: int, batch: int) -> int:
 def on_gpus(seconds: float, frame: int, batch: int, name: str) -> dict[str, object]:
     """What a step says of a GPU: its share of the matrix peak, and the paper's run on 20 of them, data ready in time."""
     rate = flops_of_a_step(frame, batch) / seconds / 1e12
-    peak = next((tflops for known, tflops in BF16_PEAKS.items() if known in name), None)
+    peak = BF16_PEAKS.get(name)
     return {
         "tflops": round(rate, 1),
         "share_of_bf16_peak": None if peak is None else round(rate / peak, 3),

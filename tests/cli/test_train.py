@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 import medsam
 from medsam.cli.app import run as run_command
 from medsam.cli.finetune import finetune
-from medsam.cli.models import card_beside
+from medsam.cli.models import card_of_run
 from medsam.cli.runs import runs
 from medsam.cli.train import train
 from medsam.errors import DataError, ModelUnavailableError, OutputError
@@ -92,8 +92,8 @@ def test_a_recipe_makes_a_better_model_that_loads_at_once(
         cells = [line[f"tune_{measure}_by_{by}"][name] for measure in ("dice", "nsd") for line in (first, last)]  # type: ignore[index]
         assert f"| {name} | 1 | {' | '.join(f'{cell:.4f}' for cell in cells)} |" in card
 
-    assert card_beside(run / "model.safetensors") == card
-    assert card_beside(run / "curve.png") == ""
+    assert card_of_run(run / "model.safetensors") == card
+    assert card_of_run(run / "curve.png") == ""
 
     call(runs, tmp_path, "--figure", tmp_path / "curves.png")
     listed = capsys.readouterr().out

@@ -319,10 +319,11 @@ def test_sam_processor_file_is_left_out_where_it_would_lie(vit, tmp_path):
     assert "squash" in (tmp_path / "medsam" / "README.md").read_text()
     assert "license: cc-by-4.0\n" in (tmp_path / "medsam" / "README.md").read_text()
     own = replace(MEDSAM, licence="research only: see the card")
-    save_checkpoint(vit, own, tmp_path / "own", "hf", card="# Mine")
+    save_checkpoint(vit, own, tmp_path / "own", "hf", card='# Mine\n\n`{"sha256": "of another file"}`\n')
     head, body = (tmp_path / "own" / "README.md").read_text().split("---\n")[1:]
     assert 'license: other\nlicense_name: "research only: see the card"\n' in head
-    assert body.startswith("\n# Mine\n")
+    assert body.startswith("\n# Mine\n\n## Input")
+    assert "another file" not in body
 
 
 def test_processor_we_write_reads_back_as_the_same_pre_processing(hub_folder):

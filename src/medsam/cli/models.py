@@ -240,16 +240,16 @@ def convert(
     pattern = _like(like, Path(source))
     path, manifest = (Path(source), pattern) if pattern else resolve(source)
     model, manifest = load_checkpoint(path, manifest)
-    written = save_checkpoint(model, manifest, target, chosen, half=half, card=card_beside(path))
+    card = card_of_run(path) if chosen == "hf" else ""
+    written = save_checkpoint(model, manifest, target, chosen, half=half, card=card)
     print(f"{target}: {chosen}, {written.architecture}, sha256 {written.sha256}")
 
 
-def card_beside(weights: Path) -> str:
-    """The model card of our own weights or of a run's result; nothing of other files."""
-    beside = weights.with_suffix(".md")
-    if weights.name == "model.safetensors" and (weights.parent / "metrics.jsonl").is_file():
-        beside = weights.parent / "README.md"
-    return beside.read_text(encoding="utf-8") if beside.is_file() else ""
+def card_of_run(weights: Path) -> str:
+    """The model card that a run wrote beside its result; nothing of other files."""
+    card = weights.parent / "README.md"
+    by_run = weights.name == "model.safetensors" and (weights.parent / "metrics.jsonl").is_file()
+    return card.read_text(encoding="utf-8", errors="replace") if by_run and card.is_file() else ""
 
 
 def _like(name: str | None, path: Path) -> Manifest | None:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import openvino
 
 EXACT = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}  # its default may be bf16
+_CORES: list[openvino.Core] = []
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def openvino_module() -> ModuleType:
@@ -46,7 +48,6 @@ def openvino_module() -> ModuleType:
     return openvino  # type: ignore[no-any-return]
 
 
-@cache
 def _core() -> openvino.Core:
     """The one Core of this process, never freed.
 
@@ -54,7 +55,10 @@ def _core() -> openvino.Core:
     go out of order, the thread keeps a stack that is freed, and the next signal (Ctrl-C, a child that ends) kills the
     process without a word.
     """
-    return openvino_module().Core()
+    with _ONE_AT_A_TIME:
+        if not _CORES:
+            _CORES.append(openvino_module().Core())
+        return _CORES[0]
 
 
 def run_graphs(encoder: Path, *, precision: Precision = "fp32") -> GraphRuntime:

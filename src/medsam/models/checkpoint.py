@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -31,6 +32,11 @@ from medsam.models.weights_file import (
 )
 
 SaveLayout = Literal["safetensors", "flat", "hf"]
+HUB_LICENCES = {  # those that weights and data of this field come with
+    "apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "gpl-3.0", "lgpl-3.0", "agpl-3.0", "cc0-1.0", "cc-by-3.0", "cc-by-4.0",
+    "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nd-4.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0",
+    "cc-by-nc-nd-4.0",
+}  # fmt: skip
 _SUFFIXES = {"safetensors": (".safetensors",), "flat": (".pth", ".pt"), "hf": ("",)}
 
 
@@ -164,7 +170,8 @@ def save_checkpoint(
         if layout == "safetensors":
             _save_safetensors(tensors, unhashed, temporary)
         else:
-            torch.save(tensors, temporary)
+            with _as_os_error():
+                torch.save(tensors, temporary)
         written = replace(manifest, sha256=digest(temporary))
     if layout == "flat":
         write_sidecar(target, written)
@@ -289,7 +296,19 @@ def _check_range(tensors: Mapping[str, Tensor]) -> None:
 def _save_safetensors(tensors: dict[str, Tensor], manifest: Manifest, path: Path) -> None:
     from safetensors.torch import save_file
 
-    save_file(tensors, path, metadata={"format": "pt", MANIFEST_KEY: manifest.to_json()})
+    with _as_os_error():
+        save_file(tensors, path, metadata={"format": "pt", MANIFEST_KEY: manifest.to_json()})
+
+
+@contextmanager
+def _as_os_error() -> Iterator[None]:
+    """What a disk refuses comes from the writers of tensors as errors of theirs."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (SafetensorError, RuntimeError) as error:
+        raise OSError(str(error).splitlines()[0][:120]) from error
 
 
 def _save_hub(tensors: dict[str, Tensor], manifest: Manifest, target: Path, card: str) -> Manifest:
@@ -315,14 +334,14 @@ def _card(manifest: Manifest, more: str, *, with_processor: bool) -> str:
         f"scale by {manifest.scaling}, and give it as `pixel_values`."
     )
     head = f"---\n{_licence(manifest.licence)}library_name: transformers\n---\n"
-    body = more.strip() or f"# {manifest.name}\n\n`{manifest.to_json()}`"
-    return f"{head}\n{body}\n\n## Input for transformers\n\n{how}\n"
+    told = re.sub(r"^`\{.*\}`$", "", more, flags=re.MULTILINE).strip()  # the manifest of the file it was written for
+    return f"{head}\n{told or f'# {manifest.name}'}\n\n## Input for transformers\n\n{how}\n\n`{manifest.to_json()}`\n"
 
 
 def _licence(text: str | None) -> str:
     """As the hub reads it: one of its short names, or "other" with words of our own, quoted for YAML."""
     if not text:
         return ""
-    if re.fullmatch(r"[A-Za-z0-9.+-]+", text):
+    if text.lower() in HUB_LICENCES:
         return f"license: {text.lower()}\n"
     return f"license: other\nlicense_name: {json.dumps(text)}\n"

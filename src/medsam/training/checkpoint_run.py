@@ -90,18 +90,22 @@ class Learner:
 
 
 def check_room(run: Path, learner: Learner) -> None:
-    """Hold what a run will have on the disk, three checkpoints at once and two models, against the space that is free.
+    """Hold the weights a run writes, three checkpoints at once and two models, against the space that is free.
+
+    Embeddings that it keeps are not counted: how large they are is known once the first is made.
 
     Raises:
-        OutputError: it would not fit.
+        OutputError: it would not fit, or the folder cannot be read.
     """
     weights = sum(tensor.numel() * tensor.element_size() for tensor in learner.model.state_dict().values())
     learnt = sum(tensor.numel() * tensor.element_size() for tensor in learning(learner.model).values())
     moments = learnt * (2 if learner.average is None else 3)
-    there = sum(file.stat().st_size for file in [*(run / "checkpoints").rglob("*"), *run.glob("*")] if file.is_file())
-    wanted = (KEPT + 1) * (weights + moments) + 2 * weights - there
-    free = shutil.disk_usage(next(folder for folder in [run, *run.absolute().parents] if folder.is_dir())).free
-    if free < wanted:
+    with _refused(run):
+        files = [file for file in [*(run / "checkpoints").rglob("*"), *run.glob("*")] if file.is_file()]
+        wanted = (KEPT + 1) * (weights + moments) + 2 * weights - sum(file.stat().st_size for file in files)
+        disk = shutil.disk_usage(next(folder for folder in [run, *run.absolute().parents] if folder.is_dir()))
+    free = disk.free
+    if disk.total and free < wanted:  # some network disks do not say how large they are
         raise OutputError(
             f"{run} has {free / 1e6:,.0f} MB free",
             expected=f"{wanted / 1e6:,.0f} MB for the checkpoints and weights of this run",

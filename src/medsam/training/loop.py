@@ -18,7 +18,7 @@ from torch import nn
 
 from medsam.errors import DataError
 from medsam.inference.predictor import Predictor
-from medsam.inference.runtime import Precision, TorchRuntime
+from medsam.inference.runtime import Precision, TorchRuntime, choose_device
 from medsam.io.atomic import replacing
 from medsam.models.checkpoint import save_checkpoint
 from medsam.models.manifest import Manifest
@@ -94,7 +94,7 @@ def fit(
     if config.tensorboard:
         require_tensorboard()
     if config.compile:
-        require_compiler()
+        require_compiler(choose_device(device))
     with joined(device, config.global_batch) as processes, freed_memory_kept(processes.device, config):
         processes.agreed(partial(_claim, folder, config, resume=resume))
         learner, objective = _learner(config, model, manifest, processes)

@@ -12,8 +12,9 @@ import torch
 from medsam.training.config import TrainConfig
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # malloc.h
-AS_BEFORE = {M_TRIM_THRESHOLD: 128 * 1024, M_MMAP_THRESHOLD: 128 * 1024, M_MMAP_MAX: 65_536}  # as a process starts
-KEEP = {M_TRIM_THRESHOLD: 2**31 - 1, M_MMAP_MAX: 0}
+KEEP = {M_TRIM_THRESHOLD: -1, M_MMAP_MAX: 0}  # -1: never
+# Whoever sets a threshold ends glibc's own adaptation, so what it adapts to with large tensors is what stays.
+AFTERWARDS = {M_TRIM_THRESHOLD: 64 * 2**20, M_MMAP_THRESHOLD: 32 * 2**20, M_MMAP_MAX: 65_536}
 
 
 @contextmanager
@@ -34,6 +35,6 @@ def freed_memory_kept(device: torch.device, config: TrainConfig) -> Iterator[Non
     try:
         yield
     finally:
-        for name, value in AS_BEFORE.items():
+        for name, value in AFTERWARDS.items():
             libc.mallopt(name, value)
         libc.malloc_trim(0)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -24,21 +26,29 @@ from medsam.training.config import TrainConfig
 from medsam.training.features import encoder_of
 
 ADAPTED = ("qkv", "proj")  # the linear layers of attention
+COMPILED = 128  # most versions of a block's code
 AMBIGUOUS = (1, 2, 3)  # mask tokens for ambiguous prompts, which a box never asks for
 
 
-def require_compiler() -> None:
+def require_compiler(device: torch.device) -> None:
     """Refuse a compiled run where there is nothing to compile with.
 
     Raises:
-        MissingDependencyError: torch.compile finds no compiler of C++.
+        MissingDependencyError: torch.compile would find no compiler of C++, or on CUDA no Triton.
     """
-    names = [os.environ.get("CXX", ""), "g++", "clang++", "cl"]
-    if not any(shutil.which(name) for name in names):
+    usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+    name = os.environ.get("CXX", usual)
+    if shutil.which(name) is None:
         raise MissingDependencyError(
-            "the recipe says compile = true and there is no compiler of C++",
-            expected="g++ or clang++, which torch.compile calls",
-            fix="install one (Debian: apt-get install g++) or leave compile out",
+            f"the recipe says compile = true and there is no {name}",
+            expected="a compiler of C++: the one that CXX names, or else g++ (macOS: clang++, Windows: cl)",
+            fix="install it (Debian: apt-get install g++) or leave compile out",
+        )
+    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
+        raise MissingDependencyError(
+            "the recipe says compile = true and Triton is not installed",
+            expected="triton, which torch.compile needs on CUDA",
+            fix="run pip install triton, or leave compile out",
         )
 
 
@@ -92,6 +102,8 @@ def _arranged(model: MedSAM, config: TrainConfig) -> MedSAM:
     if config.checkpoint_activations:
         _compute_twice(model.image_encoder)
     if config.compile:
+        # blocks of one class share this limit, and each kind of block, size of batch and use is compiled by itself
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, COMPILED)
         for block in blocks_of(model.image_encoder):
             block.compile(dynamic=False)  # frames and micro-batches are of one size; the last may be smaller
     return model
