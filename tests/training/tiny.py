@@ -20,6 +20,7 @@ from PIL import Image as Picture
 
 from medsam.evaluation.evaluate import Protocol, read_samples, targets_of
 from medsam.evaluation.metrics import dice
+from medsam.models.image_encoder import ImageEncoder
 from medsam.models.manifest import Manifest
 from medsam.models.mask_decoder import MaskDecoder
 from medsam.models.medsam import MedSAM
@@ -28,6 +29,7 @@ from medsam.models.tiny_vit import TinyViT
 from medsam.training.config import TrainConfig
 from medsam.training.loop import Outcome, fit
 from medsam.training.monitor import read_metrics
+from medsam.training.parts import learning, plain, prepare
 from medsam.training.sources import PictureSource
 from medsam.training.validation import Measure
 
@@ -196,6 +198,32 @@ def all_ways(discs: Path, folder: Path) -> None:
     go_on(discs, folder / "ddp", folder / "ddp-fsdp", 2, divided)
 
 
+def compiled() -> None:
+    """A ViT with compiled blocks against one without: gradients, names and weights as they would be saved."""
+    models = []
+    for compile_ in (False, True):
+        torch.manual_seed(0)
+        encoder = ImageEncoder(
+            channels=32, depth=2, heads=2, global_blocks=(1,), image_size=64, window=3, out_channels=32
+        )
+        prompts = PromptEncoder(image_size=64, grid=4, channels=32)
+        model = MedSAM(encoder, prompts, MaskDecoder(channels=32, heads=2, hidden=64))
+        models.append(prepare(model, replace(CONFIG, compile=compile_)))
+    image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    for model in models:
+        model.image_encoder(image).square().mean().backward()
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+    by_torch, by_compiler = (learning(model) for model in models)
+    assert by_torch.keys() == by_compiler.keys()
+    for name, one in by_torch.items():
+        if one.grad is not None:
+            torch.testing.assert_close(by_compiler[name].grad, one.grad, atol=1e-5, rtol=1e-4)
+    saved, saved_compiled = (plain(model).state_dict() for model in models)
+    assert saved.keys() == saved_compiled.keys()
+    assert all(torch.equal(tensor, saved_compiled[name]) for name, tensor in saved.items())
+    print("compiled")
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     what, folder, port_or_kills, seed_ = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
@@ -205,6 +233,8 @@ if __name__ == "__main__":
     elif what == "prompts":
         for world_, name in enumerate(("one", "two"), start=1):
             together(discs_, folder / name, world_, replace(PROMPTED, epochs=2))
+    elif what == "compiled":
+        compiled()
     elif what == "killed":
         killed_run(discs_, folder / "killed", port_or_kills, seed_)
         killed_run(discs_, folder / "whole", 0, seed_)
