@@ -27,6 +27,15 @@ def exported(lite, request, tmp_path_factory):
     return load_predictor(target)
 
 
+def test_a_predictor_computes_as_ever_where_its_caller_computes_in_half_precision(lite, disc, disc_embedding):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        embedding = lite.embed(disc[0])
+        masks, scores = lite.decode(disc_embedding, boxes=BOXES)
+    assert torch.equal(embedding.features, disc_embedding.features)
+    expected, expected_scores = lite.decode(disc_embedding, boxes=BOXES)
+    assert np.array_equal(masks, expected) and np.array_equal(scores, expected_scores)
+
+
 @pytest.mark.integration  # half a minute of tracing
 def test_an_exported_model_gives_the_masks_of_torch(lite, exported, disc, disc_embedding):
     embedding = exported.embed(disc[0])

@@ -76,6 +76,13 @@ def test_features_encoded_once_change_nothing_and_may_be_shared(discs: Path, tmp
     assert not (tmp_path / "second/embeddings").exists()
 
 
+def test_a_run_in_half_precision_may_keep_its_features(discs: Path, tmp_path: Path) -> None:
+    for precision in ("fp32", "bf16"):
+        train(discs, tmp_path / precision, replace(TAIL, cache_embeddings=True, precision=precision))
+    assert losses(tmp_path / "bf16") == pytest.approx(losses(tmp_path / "fp32"), rel=0.05)
+    assert losses(tmp_path / "bf16") != losses(tmp_path / "fp32")
+
+
 def test_features_are_kept_under_the_weights_before_the_tail() -> None:
     model = tiny_model()
     before = stem_identity(model, 1), stem_identity(model)

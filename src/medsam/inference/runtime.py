@@ -7,7 +7,7 @@ h w 256 x 256.
 from __future__ import annotations
 
 import hashlib
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Literal, Protocol
 
 import torch
@@ -77,13 +77,14 @@ class TorchRuntime:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Prompts of one slice -> logits (N, M, h, w) and predicted IoU (N, M)."""
         p = prompts.to(self.device)
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             return self.model.decode(
                 features_1CHW.to(self.device), p.boxes_N4, p.points_NP2, p.labels_NP, p.masks_N1hw, multimask=multimask
             )
 
     def _arithmetic(self) -> AbstractContextManager[object]:
-        return nullcontext() if self._autocast is None else torch.autocast(self.device.type, dtype=self._autocast)
+        """Of the encoder, whatever the caller computes with, as a training step does in bf16."""
+        return torch.autocast(self.device.type, dtype=self._autocast, enabled=self._autocast is not None)
 
 
 def batch_size_for(frame_size: int, device_type: str) -> int:
