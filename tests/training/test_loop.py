@@ -113,16 +113,25 @@ def test_a_step_is_the_papers_update(discs: Path, tmp_path: Path) -> None:
         assert (updated - trained[name])[clear].abs().max().item() < 1e-6 if clear.any() else True
 
 
+def goes_on_after(how: str, kills: int, seed: int, discs: Path, run: Path) -> None:
+    run.mkdir()
+    said = run_script(how, run, kills, seed, discs)
+    assert said.count("killed") >= 2, said  # how many come before the end, and into a save, is chance
+    assert same(weights(run / "killed"), weights(run / "whole"))
+    assert losses(run / "killed") == losses(run / "whole")
+    assert not list((run / "killed/checkpoints").glob(".*"))
+
+
 @pytest.mark.integration
 def test_killed_21_times_at_any_step_and_in_mid_save_it_goes_on_bit_by_bit(discs: Path, tmp_path: Path) -> None:
     for seed in range(3):
-        run = tmp_path / f"{seed}"
-        run.mkdir()
-        said = run_script("killed", run, 7, seed, discs)
-        assert said.count("killed") >= 2, said  # how many come before the end, and into a save, is chance
-        assert same(weights(run / "killed"), weights(run / "whole"))
-        assert losses(run / "killed") == losses(run / "whole")
-        assert not list((run / "killed/checkpoints").glob(".*"))
+        goes_on_after("killed", 7, seed, discs, tmp_path / f"{seed}")
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("how", ["killed-ddp", "killed-fsdp"])
+def test_killed_with_several_processes_it_goes_on_bit_by_bit(discs: Path, tmp_path: Path, how: str) -> None:
+    goes_on_after(how, 6, 3, discs, tmp_path / how)
 
 
 @pytest.mark.integration

@@ -120,23 +120,28 @@ def in_child(task: Callable[[], object]) -> int:
     return child
 
 
-def killed_run(discs: Path, run: Path, kills: int, seed: int) -> None:
-    """Train with a kill -9 now and then, every third one in the middle of a save, until the run is done."""
+def killed_run(discs: Path, run: Path, kills: int, seed: int, world: int = 1, config: TrainConfig = CONFIG) -> None:
+    """Train with a kill -9 now and then, every third one in the middle of a save, until the run is done.
+
+    Of several processes one dies first, as on a node that fails, and the others a moment later, as torchrun ends them.
+    """
     rng = np.random.default_rng(seed)
-    config = replace(CONFIG, epochs=9, save_every=1)
+    config = replace(config, epochs=9, save_every=1)
     for kill in range(kills):
-        child = in_child(lambda: train(discs, run, config, resume=True))
+        children = started(discs, run, world, config, resume=True)
         in_save, wanted, deadline = kill % 3 == 2, lines(run) + rng.integers(1, 4), time.monotonic() + 60
         while time.monotonic() < deadline and lines(run) < wanted:
             time.sleep(0.002)
         while in_save and time.monotonic() < deadline and not list((run / "checkpoints").glob(".*/*")):
             time.sleep(0.0002)
         time.sleep(0 if in_save else rng.uniform(0, 0.1))
-        os.kill(child, signal.SIGKILL)
-        ended = os.waitpid(child, 0)[1]
+        for child in rng.permutation(children).tolist():
+            os.kill(child, signal.SIGKILL)
+            time.sleep(0.02 if world > 1 else 0)
+        ends = [os.waitpid(child, 0)[1] for child in children]
         left = sorted(path.name for path in (run / "checkpoints").glob("*"))
-        print("finished before the kill" if ended == 0 else "killed", lines(run), left)
-    assert os.waitpid(in_child(lambda: train(discs, run, config, resume=True)), 0)[1] == 0
+        print("killed" if any(ends) else "finished before the kill", lines(run), left)
+    ended(started(discs, run, world, config, resume=True))
 
 
 def told_to_end(discs: Path, run: Path) -> None:
@@ -159,11 +164,13 @@ def lines(run: Path) -> int:
 SHORT = replace(CONFIG, epochs=1, validate_every=3, average=0.5)  # three steps, checkpoints after two and three
 UNEVEN = replace(SHORT, global_batch=3, micro_batch=1)  # two micro-batches on one process, one on the other
 
+KILLED: dict[str, tuple[int, TrainConfig]] = {
+    "killed": (1, CONFIG), "killed-ddp": (2, CONFIG), "killed-fsdp": (2, replace(CONFIG, parallel="fsdp")),
+}  # fmt: skip
 
-def together(
-    discs: Path, run: Path, world: int, config: TrainConfig, *, resume: bool = False, expect: int | None = 0
-) -> None:
-    """The same run on several gloo processes, or on one that knows of no others."""
+
+def started(discs: Path, run: Path, world: int, config: TrainConfig, *, resume: bool = False) -> list[int]:
+    """The same run on several gloo processes, or on one that knows of no others; gives their numbers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -172,9 +179,18 @@ def together(
         os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
         train(discs, run, config, resume=resume)
 
-    children = [in_child(partial(one, rank)) for rank in range(world)]
+    return [in_child(partial(one, rank)) for rank in range(world)]
+
+
+def ended(children: list[int]) -> None:
+    """Wait for all of them, who must end well."""
     ends = [os.waitpid(child, 0)[1] for child in children]
-    assert expect is None or ends == [expect] * world, ends
+    assert not any(ends), ends
+
+
+def together(discs: Path, run: Path, world: int, config: TrainConfig, *, resume: bool = False) -> None:
+    """Run it on so many processes to its end."""
+    ended(started(discs, run, world, config, resume=resume))
 
 
 def go_on(discs: Path, begun: Path, cut: Path, world: int, config: TrainConfig) -> None:
@@ -226,7 +242,7 @@ def compiled() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    what, folder, port_or_kills, seed_ = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    what, folder, kills_, seed_ = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     discs_ = Path(sys.argv[5])
     if what == "told":
         told_to_end(discs_, folder / "run")
@@ -235,8 +251,8 @@ if __name__ == "__main__":
             together(discs_, folder / name, world_, replace(PROMPTED, epochs=2))
     elif what == "compiled":
         compiled()
-    elif what == "killed":
-        killed_run(discs_, folder / "killed", port_or_kills, seed_)
-        killed_run(discs_, folder / "whole", 0, seed_)
+    elif what in KILLED:
+        killed_run(discs_, folder / "killed", kills_, seed_, *KILLED[what])
+        killed_run(discs_, folder / "whole", 0, seed_, *KILLED[what])
     else:
         all_ways(discs_, folder)
