@@ -118,6 +118,7 @@ class Named:
 
     def __init__(self, *kinds: tuple[str, str]) -> None:
         self.kinds = kinds
+        self.pictures = len(kinds)
 
     def __len__(self) -> int:
         return len(self.kinds)

@@ -31,6 +31,7 @@ from medsam.models.weights_file import digest, replacing
 from medsam.training import optimizer_state
 from medsam.training.distributed import Processes, divided_as, gathered_tensor
 from medsam.training.parts import Average, learning
+from medsam.training.room import Need, size_of
 
 FORMAT = 1
 KEPT = 2
@@ -89,28 +90,19 @@ class Learner:
         return copied
 
 
-def check_room(run: Path, learner: Learner) -> None:
-    """Hold the weights a run writes, three checkpoints at once and two models, against the space that is free.
-
-    Embeddings that it keeps are not counted: how large they are is known once the first is made.
+def room(run: Path, learner: Learner) -> Need:
+    """For the weights a run writes, three checkpoints at once and two models, less what is there.
 
     Raises:
-        OutputError: it would not fit, or the folder cannot be read.
+        OutputError: the folder cannot be read.
     """
     weights = sum(tensor.numel() * tensor.element_size() for tensor in learner.model.state_dict().values())
     learnt = sum(tensor.numel() * tensor.element_size() for tensor in learning(learner.model).values())
     moments = learnt * (2 if learner.average is None else 3)
     with _refused(run):
-        files = [file for file in [*(run / "checkpoints").rglob("*"), *run.glob("*")] if file.is_file()]
-        wanted = (KEPT + 1) * (weights + moments) + 2 * weights - sum(file.stat().st_size for file in files)
-        disk = shutil.disk_usage(next(folder for folder in [run, *run.absolute().parents] if folder.is_dir()))
-    free = disk.free
-    if disk.total and free < wanted:  # some network disks do not say how large they are
-        raise OutputError(
-            f"{run} has {free / 1e6:,.0f} MB free",
-            expected=f"{wanted / 1e6:,.0f} MB for the checkpoints and weights of this run",
-            fix="free space, or choose another -o",
-        )
+        there = size_of(run / "checkpoints") + sum(file.stat().st_size for file in run.glob("*") if file.is_file())
+    wanted = (KEPT + 1) * (weights + moments) + 2 * weights
+    return Need(run, max(0, wanted - there), "the checkpoints and weights of this run")
 
 
 def save(run: Path, learner: Learner, progress: Progress, processes: Processes) -> Path:

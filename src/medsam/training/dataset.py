@@ -136,6 +136,10 @@ class Order:
         epoch, position = divmod(draw, self.size)
         return int(self._permutation(epoch)[position])
 
+    def different(self, draws: int) -> int:
+        """How many units are among the first draws."""
+        return min(self.size, draws)
+
     def __getstate__(self) -> tuple[int, int]:
         """Two numbers are enough."""
         return self.size, self.seed
@@ -169,6 +173,11 @@ class BalancedOrder:
         group = int(self._turns(round_)[turn])
         epoch, position = divmod(round_, len(self.groups[group]))
         return int(self._permutation(group, epoch)[position])
+
+    def different(self, draws: int) -> int:
+        """How many units are among the first draws, at most: the last round may be cut."""
+        rounds = -(-draws // len(self.groups))
+        return sum(min(len(group), rounds) for group in self.groups)
 
     def __getstate__(self) -> tuple[list[NDArray[np.int64]], int]:
         """Without what can be made again."""

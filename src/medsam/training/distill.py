@@ -22,7 +22,8 @@ from medsam.models.manifest import Manifest
 from medsam.models.medsam import MedSAM, build
 from medsam.training.config import TrainConfig
 from medsam.training.dataset import Batch, Draws, join
-from medsam.training.features import CACHE_BYTES
+from medsam.training.features import CACHE_BYTES, room_of
+from medsam.training.room import Need
 
 CALIBRATION = 16  # images that the fresh student's batch norms take their statistics from, once
 
@@ -40,6 +41,10 @@ class Teacher:
         self.predictor = predictor
         self.cache = EmbeddingCache(folder, max_bytes=CACHE_BYTES)
         self.device = device
+
+    def room(self, pictures: int) -> Need:
+        """For so many pictures."""
+        return room_of(self.predictor, self.cache, pictures)
 
     def of(self, pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Features of (H, W, 3) pictures, (B, C, H, W) on the student's device."""

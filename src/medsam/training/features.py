@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medsam.errors import CheckpointError
-from medsam.inference.cache import EmbeddingCache
+from medsam.inference.cache import SUFFIX, EmbeddingCache
 from medsam.inference.embedding import Embedding
 from medsam.inference.predictor import Predictor
 from medsam.inference.runtime import Precision, TorchRuntime
@@ -24,6 +24,7 @@ from medsam.models.manifest import Manifest
 from medsam.models.medsam import MedSAM
 from medsam.models.tiny_vit import TinyViT
 from medsam.training.config import TrainConfig
+from medsam.training.room import Need, size_of
 
 CACHE_BYTES = 1 << 40  # features of a run are not trimmed: all of them are needed every epoch
 
@@ -74,6 +75,10 @@ class Features:
         self.cache = EmbeddingCache(folder, max_bytes=CACHE_BYTES)
         self.device = device
 
+    def room(self, pictures: int) -> Need:
+        """For so many pictures."""
+        return room_of(self.predictor, self.cache, pictures)
+
     def of(self, pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Features of (H, W, 3) pictures, (B, C, H, W) on the device."""
         kept = self.cache.embed(self.predictor, pictures)
@@ -86,6 +91,14 @@ class Features:
             with torch.no_grad():
                 features_1CHW = encoder_of(self.model).tail(features_1CHW, self.tail)
         return Embedding(features_1CHW, predictor.frame_of(*picture.shape[:2]), predictor.weights)
+
+
+def room_of(predictor: Predictor, cache: EmbeddingCache, pictures: int) -> Need:
+    """For what a predictor makes of so many pictures, less what is kept there already; encodes one to see its size."""
+    features = predictor.embed(np.zeros((64, 64, 3), np.uint8)).features
+    wanted = pictures * features.numel() * 4  # float32
+    there = size_of(cache.folder, f"*{SUFFIX}")
+    return Need(cache.folder, max(0, wanted - there), f"the features of {pictures:,} pictures that are kept")
 
 
 def encoder_of(model: MedSAM) -> ImageEncoder | TinyViT:

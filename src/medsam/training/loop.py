@@ -28,7 +28,7 @@ from medsam.training.board import require_tensorboard
 from medsam.training.card import write_card
 from medsam.training.checkpoint_run import Learner, Progress
 from medsam.training.config import FREE_ON_RESUME, TrainConfig, differences, load_config
-from medsam.training.dataset import Draws, micro_batches
+from medsam.training.dataset import Draws, micro_batches, order_of
 from medsam.training.distill import Distillation, Teacher
 from medsam.training.distributed import Processes, joined, spread
 from medsam.training.features import Features, stem_identity
@@ -37,6 +37,7 @@ from medsam.training.monitor import Monitor, draw
 from medsam.training.objective import Objective
 from medsam.training.optimizer import make_optimizer
 from medsam.training.parts import Average, blocks_of, plain, prepare, require_compiler
+from medsam.training.room import check_room
 from medsam.training.sources import Source
 from medsam.training.step import Run, is_half, take_step
 from medsam.training.validation import Measure, Measured, measure, note
@@ -98,7 +99,6 @@ def fit(
     with joined(device, config.global_batch) as processes, freed_memory_kept(processes.device, config):
         processes.agreed(partial(_claim, folder, config, resume=resume))
         learner, objective = _learner(config, model, manifest, processes)
-        processes.agreed(partial(_begin, folder, config, learner))
         run = Run(
             config=config,
             folder=folder,
@@ -111,6 +111,7 @@ def fit(
             measures=measures,
             units=len(train),
         )
+        processes.agreed(partial(_begin, run, train))
         progress = checkpoint_run.resume(folder, learner, processes) if resume else Progress()
         outcome = _loop(run, train, progress)
         if outcome.finished:
@@ -136,11 +137,17 @@ def _claim(folder: Path, config: TrainConfig, *, resume: bool) -> None:
             )
 
 
-def _begin(folder: Path, config: TrainConfig, learner: Learner) -> None:
+def _begin(run: Run, train: Source) -> None:
     """Note the configuration, once nothing speaks against the run."""
-    checkpoint_run.check_room(folder, learner)
-    with replacing(folder / CONFIG) as temporary:
-        temporary.write_text(config.to_json(), encoding="utf-8")
+    needs = [checkpoint_run.room(run.folder, run.learner)]
+    kept = run.teacher or run.features
+    if kept is not None:
+        drawn = order_of(train, run.config).different(run.total * run.config.global_batch)
+        measured = 0 if run.tune is None or run.features is None else run.tune.pictures
+        needs.append(kept.room(min(drawn, train.pictures) + min(measured, run.config.validation_images)))
+    check_room(needs)
+    with replacing(run.folder / CONFIG) as temporary:
+        temporary.write_text(run.config.to_json(), encoding="utf-8")
 
 
 def _learner(config: TrainConfig, model: MedSAM, manifest: Manifest, processes: Processes) -> tuple[Learner, nn.Module]:

@@ -21,6 +21,7 @@ from medsam.errors import DataError, IntensityError
 from medsam.imaging.intensity import normalize
 from medsam.io.formats import read_image, read_mask
 
+PICTURE = ["shard", "image_array", "image_index"]  # columns that say which picture a pair lies on
 # (H, W) labels and their kind, "labels" or "instances" -> the mask of each target
 Targets = Callable[[np.ndarray, str], Sequence[NDArray[np.bool_]]]
 
@@ -53,6 +54,11 @@ class Source(Protocol):
 
     def __len__(self) -> int:
         """How many units."""
+        ...
+
+    @property
+    def pictures(self) -> int:
+        """On how many different pictures."""
         ...
 
     def unit(self, number: int) -> Unit:
@@ -105,6 +111,7 @@ class StoreSource:
         names = ("sample_id", "dataset", "modality", "licence")
         self._names = [self.store.catalogue[name].combine_chunks() for name in names]
         self._rows = self._pictures(rows) if by_picture else [row[None] for row in rows]
+        self.pictures = self.store.catalogue.select(PICTURE).take(rows).group_by(PICTURE).aggregate([]).num_rows
 
     def _listed(self, rows: NDArray[np.int64], subset: Path) -> NDArray[np.int64]:
         wanted = set(read_table(subset, ["sample_id"])["sample_id"].to_pylist())
@@ -119,7 +126,7 @@ class StoreSource:
         return np.array(listed, dtype=np.int64) if listed else rows
 
     def _pictures(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        table = self.store.catalogue.select(["shard", "image_array", "image_index"]).take(rows).to_pydict()
+        table = self.store.catalogue.select(PICTURE).take(rows).to_pydict()
         pictures: dict[tuple[object, ...], list[int]] = {}
         for row, key in zip(rows.tolist(), zip(*table.values(), strict=True), strict=True):
             pictures.setdefault(key, []).append(row)
@@ -160,6 +167,11 @@ class PictureSource:
     def __len__(self) -> int:
         """How many units."""
         return len(self.records)
+
+    @property
+    def pictures(self) -> int:
+        """As many."""
+        return len(self)
 
     def unit(self, number: int) -> Unit:
         """What unit `number` is."""
@@ -231,6 +243,11 @@ class CaseSource:
         """How many units."""
         return len(self._slices)
 
+    @property
+    def pictures(self) -> int:
+        """As many."""
+        return len(self)
+
     def unit(self, number: int) -> Unit:
         """What unit `number` is."""
         return self._slices[number][0]
@@ -253,6 +270,11 @@ class Mixed:
     def __len__(self) -> int:
         """How many units."""
         return int(self._ends[-1])
+
+    @property
+    def pictures(self) -> int:
+        """Of all of them."""
+        return sum(source.pictures for source in self.sources)
 
     def _place(self, number: int) -> tuple[Source, int]:
         which = bisect.bisect_right(self._ends, number)
