@@ -29,6 +29,7 @@ from medsam.training import checkpoint_run
 from medsam.training.base import new_manifest
 from medsam.training.dataset import Draws, join
 from medsam.training.distill import Distillation, calibrate, new_student, resized, taken_over
+from medsam.training.inherit import inherit
 from medsam.training.loop import Outcome, fit
 from medsam.training.monitor import read_metrics
 
@@ -54,6 +55,53 @@ DISCS: list[Path] = []
 @pytest.fixture(autouse=True)
 def _discs(discs: Path) -> None:
     DISCS[:] = [discs]
+
+
+def small(widths: tuple[int, ...], depths: tuple[int, ...], heads: tuple[int, ...], window: int = 4) -> TinyViT:
+    return TinyViT(
+        widths=widths, depths=depths, heads=heads, windows=(window,) * 4, image_size=64, out_channels=32
+    ).eval()  # fmt: skip
+
+
+def test_a_student_of_the_same_shape_inherits_everything() -> None:
+    torch.manual_seed(5)
+    base, same = (small((8, 16, 16, 32), (2, 1, 3, 1), (1, 2, 2, 4)) for _ in range(2))
+    assert not torch.equal(base.neck[0].weight, same.neck[0].weight)
+    inherit(same, base)
+    assert all(torch.equal(one, same.state_dict()[name]) for name, one in base.state_dict().items())
+
+
+def test_a_smaller_student_inherits_whole_heads_and_the_same_channels_everywhere() -> None:
+    torch.manual_seed(6)
+    base = small((8, 16, 32, 32), (2, 1, 3, 2), (1, 2, 4, 4))
+    own = small((4, 8, 16, 32), (1, 1, 2, 1), (1, 1, 2, 4))
+    inherit(own, base)
+    ours, theirs = own.state_dict(), base.state_dict()
+    # blocks 0 and 1 of three; heads 0 and 2 of four; of 32 channels every second
+    second, block = torch.arange(0, 32, 2), "layers.2.blocks.1."
+    qkv = theirs[block + "attn.qkv.weight"].view(4, 3, 8, 32)[::2, :, :, second].reshape(48, 16)
+    assert torch.equal(ours[block + "attn.qkv.weight"], qkv)
+    proj = theirs[block + "attn.proj.weight"].view(32, 4, 8)[second][:, ::2].reshape(16, 16)
+    assert torch.equal(ours[block + "attn.proj.weight"], proj)
+    assert torch.equal(ours[block + "attn.attention_biases"], theirs[block + "attn.attention_biases"][::2])
+    assert torch.equal(ours[block + "mlp.fc1.weight"], theirs[block + "mlp.fc1.weight"][::2, ::2])
+    assert torch.equal(
+        ours["layers.0.downsample.conv1.c.weight"], theirs["layers.0.downsample.conv1.c.weight"][::2, ::2]
+    )
+    assert torch.equal(ours["neck.0.weight"], theirs["neck.0.weight"])
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        small((4, 8, 8, 32), (1, 1, 1, 1), (1, 1, 1, 4)),  # narrower
+        small((8, 16, 32, 32), (1, 1, 1, 1), (1, 2, 4, 4), window=7),
+        build("vit_b", initialise=False).image_encoder,
+    ],
+)
+def test_a_base_that_has_less_or_other_parts_is_refused(base: torch.nn.Module) -> None:
+    with pytest.raises(DataError, match=r"expected a TinyViT of at least"):
+        inherit(small((8, 8, 16, 32), (1, 1, 1, 1), (1, 1, 2, 4)), base)
 
 
 def student(discs: Path) -> MedSAM:
@@ -140,6 +188,18 @@ def test_a_light_student_of_medsam_is_known_by_its_weights(tmp_path: Path) -> No
     predictor = load_predictor(tmp_path / "light.safetensors", device="cpu")
     masks, _ = predictor.decode(predictor.embed(np.zeros((30, 40, 3), np.uint8)), boxes=[(5, 5, 20, 20)])
     assert masks.shape == (1, 30, 40)
+
+
+def test_a_student_starts_from_a_part_of_a_larger_tiny_vit_where_that_is_asked_for() -> None:
+    base = CATALOG["lite-medsam"].manifest
+    big, config = build("tiny_vit"), replace(TAUGHT, base="lite-medsam", student_start="base")
+    model, _ = new_student(big, base, new_manifest(base, config), config)
+    name = "image_encoder.layers.3.blocks.0.mlp.fc1.weight"
+    assert torch.equal(model.state_dict()[name], big.state_dict()[name])
+    with pytest.raises(DataError, match="larger TinyViT"):
+        new_student(build("vit_b", initialise=False), base, new_manifest(base, config), config)
+    with pytest.raises(DataError, match="without a student"):
+        replace(CONFIG, student_start="base")
 
 
 def test_students_that_cannot_learn_are_refused() -> None:

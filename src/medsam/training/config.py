@@ -42,6 +42,8 @@ class TrainConfig:
         schedule: "constant", or "cosine" down to zero.
         student: Light encoder that learns to give the features of the base's encoder and takes its place before the
             base's decoder; "" trains the base itself.
+        student_start: "random" weights, or "base": every so-many-th block, head and channel of a base that is a larger
+            TinyViT (inherit.py).
         cosine_weight: Weight of the cosine distance beside the squared error of the student's features.
         layer_decay: Factor of the learning rate from one block of a ViT, or stage of a TinyViT, to the one before it.
         beta1: Of AdamW.
@@ -94,6 +96,7 @@ class TrainConfig:
     learning_rate: float = 1e-4  # Training protocol
     schedule: Literal["constant", "cosine"] = "constant"  # Training protocol names an initial rate and no schedule
     student: Literal["", "tiny_vit", "tiny_vit_s"] = ""
+    student_start: Literal["random", "base"] = "random"
     cosine_weight: float = 0.0
     layer_decay: float = 1.0  # Training protocol: one rate
     beta1: float = 0.9  # Training protocol
@@ -164,6 +167,8 @@ class TrainConfig:
             _require(
                 self.quality_weight == 0, "quality_weight", self.quality_weight, "0 with a student: no mask is made"
             )
+        else:
+            _require(self.student_start == "random", "student_start", self.student_start, '"random" without a student')
         if self.layer_decay < 1:
             wanted = "an encoder that learns, or layer_decay = 1"
             _require(self.encoder != "frozen", "layer_decay", self.layer_decay, wanted)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -20,9 +21,11 @@ from medsam.inference.cache import EmbeddingCache
 from medsam.inference.predictor import Predictor
 from medsam.models.manifest import Manifest
 from medsam.models.medsam import MedSAM, build
+from medsam.models.tiny_vit import TinyViT
 from medsam.training.config import TrainConfig
 from medsam.training.dataset import Batch, Draws, join
 from medsam.training.features import CACHE_BYTES, room_of
+from medsam.training.inherit import inherit
 from medsam.training.room import Need
 
 CALIBRATION = 16  # images that the fresh student's batch norms take their statistics from, once
@@ -98,7 +101,8 @@ def new_student(teacher: MedSAM, base: Manifest, manifest: Manifest, config: Tra
         The student and its manifest.
 
     Raises:
-        DataError: none is named, or the pictures would lie otherwise in the student's frame than in the teacher's.
+        DataError: none is named, the pictures would lie otherwise in the student's frame than in the teacher's, or it
+            cannot start from the base.
     """
     if not config.student:
         raise DataError("no student", expected="the name of a light encoder", fix='set student = "tiny_vit_s"')
@@ -111,6 +115,8 @@ def new_student(teacher: MedSAM, base: Manifest, manifest: Manifest, config: Tra
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         student = build(config.student)
+    if config.student_start == "base":
+        inherit(cast(TinyViT, student.image_encoder), teacher.image_encoder)
     taken_over(student, teacher)
     return student, replace(
         manifest,
