@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -30,9 +31,11 @@ from medsam.errors import DataError, ModelUnavailableError, OutputError
 from medsam.evaluation.evaluate import Protocol, targets_of
 from medsam.models.catalog import CATALOG, cached, fetch
 from medsam.models.weights_file import digest
+from medsam.training.checkpoint_run import Progress
 from medsam.training.finetuning import paired, split
 from medsam.training.monitor import read_metrics
 from medsam.training.sources import CaseSource, case_of
+from medsam.training.step import take_step
 
 
 def call(verb: Callable[..., int], *arguments: object) -> object:
@@ -130,6 +133,38 @@ def test_finetune_says_before_and_after_on_cases_kept_aside(
     assert masks.shape == (1, 90, 120)
     with pytest.raises(OutputError, match="has files in it"):
         call(finetune, *arguments)
+
+
+def test_a_finetuning_that_was_stopped_goes_on_exactly_and_only_with_its_cases(
+    rings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*arguments: Any, **named: Any) -> tuple[Progress, bool]:
+        progress, _ = take_step(*arguments, **named)
+        return progress, progress.step == 1
+
+    command = ["finetune", str(rings / "images"), str(rings / "masks"), "--epochs", "3", "--batch", "2"]
+    command += ["--device", "cpu", "-o"]
+    run = tmp_path / "run"
+    monkeypatch.setattr("medsam.training.loop.take_step", stopped)
+    assert run_command([*command, str(run)]) == 143
+    assert "stopped at step 1 of 3; go on with the same command and --resume" in capsys.readouterr().out
+    monkeypatch.undo()
+    assert run_command([*command, str(run)]) == 1
+    assert "choose another -o, or --resume" in capsys.readouterr().err
+    assert run_command([*command, str(run), "--resume", "--held-out", "0.7"]) == 1
+    assert "begun with other cases" in capsys.readouterr().err
+    for _ in range(2):  # once more at the end changes nothing
+        assert run_command([*command, str(run), "--resume"]) == 0
+        assert "one batch can be learnt" not in capsys.readouterr().out
+    assert run_command([*command, str(tmp_path / "whole")]) == 0
+    ours, theirs = (load_file(folder / "model.safetensors") for folder in (run, tmp_path / "whole"))
+    assert all(torch.equal(one, theirs[name]) for name, one in ours.items())
+    assert json.loads((run / "comparison.json").read_text()) == json.loads(
+        (tmp_path / "whole/comparison.json").read_text()
+    )
+    steps = [line["step"] for line in read_metrics(run)]
+    assert steps == [line["step"] for line in read_metrics(tmp_path / "whole")]
+    assert len(json.loads((run / "cases.json").read_text())["learnt"]) == 2
 
 
 def test_bad_recipes_are_refused_before_the_first_step(rings: Path, tmp_path: Path) -> None:
@@ -245,6 +280,32 @@ def test_a_case_is_on_one_side_with_all_its_slices(tmp_path: Path) -> None:
     assert [len(side) for side in sides] == [6, 6]
     assert names == [{case.name for case in learn}, {case.name for case in kept}]
     assert not names[0] & names[1]
+
+
+def test_files_of_one_patient_are_on_one_side(rings: Path, tmp_path: Path) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        for name in ("anna_1", "anna_2", "anna_3", "bert_1", "carl-1"):
+            shutil.copy(rings / folder / "0.png", tmp_path / folder / f"{name}.png")
+
+    def sides(patient: str, seed: int) -> list[set[str]]:
+        cases = paired(tmp_path / "images", tmp_path / "masks", patient)
+        return [{case.name for case in side} for side in split(cases, 0.4, seed)]
+
+    for expression in ("^[a-z]+", "(.*?)[_-]"):
+        for seed in range(8):
+            learnt, aside = sides(expression, seed)
+            assert len(learnt | aside) == 5
+            assert {name[:4] for name in learnt}.isdisjoint(name[:4] for name in aside)
+    anna = {"anna_1", "anna_2", "anna_3"}
+    assert any(0 < len(anna & sides("", seed)[0]) < 3 for seed in range(8))
+    for expression, said in (
+        ("[", "no regular expression"),
+        ("anna", "finds nothing in 'bert_1'"),
+        ("()", "finds nothing in 'anna_1'"),
+    ):
+        with pytest.raises(DataError, match=said):
+            sides(expression, 0)
 
 
 def test_cases_are_paired_by_name_and_split_for_good(rings: Path, tmp_path: Path) -> None:

@@ -160,12 +160,19 @@ def test_processes_are_as_one_whole_or_divided_and_go_on_from_each_other(discs: 
 
 
 @pytest.mark.integration
-def test_sigterm_saves_and_the_run_goes_on(discs: Path, tmp_path: Path) -> None:
-    assert run_script("told", tmp_path, 0, 0, discs) == "4 False True\n"
+@pytest.mark.parametrize("how", ["told", "ctrl-c", "ctrl-c-and-torchrun"])
+def test_who_is_told_to_stop_saves_and_goes_on(discs: Path, tmp_path: Path, how: str) -> None:
+    assert run_script(how, tmp_path, 0, 0, discs) == "4 False True\n"
     assert [p.name for p in checkpoint_run.checkpoints(tmp_path / "run")] == ["step-00000004"]
     assert train(discs, tmp_path / "run", TOLD, resume=True).finished
     train(discs, tmp_path / "whole", TOLD)
     assert same(weights(tmp_path / "run"), weights(tmp_path / "whole"))
+
+
+@pytest.mark.integration
+def test_a_second_ctrl_c_ends_at_once(discs: Path, tmp_path: Path) -> None:
+    assert run_script("ctrl-c-twice", tmp_path, 0, 0, discs) == "interrupted True\n"
+    assert not checkpoint_run.checkpoints(tmp_path / "run")
 
 
 def test_a_damaged_checkpoint_is_passed_over(discs: Path, tmp_path: Path) -> None:

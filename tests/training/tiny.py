@@ -144,16 +144,26 @@ def killed_run(discs: Path, run: Path, kills: int, seed: int, world: int = 1, co
     ended(started(discs, run, world, config, resume=True))
 
 
-def told_to_end(discs: Path, run: Path) -> None:
-    """A run that gets SIGTERM while it measures after step 4; says how it ended and what SIGTERM does afterwards."""
+def told_to_end(discs: Path, run: Path, number: signal.Signals, waits: float | None) -> None:
+    """A run that gets a signal while it measures after step 4; says how it ended and what the signal does afterwards.
+
+    With `waits` it gets it once more, so many seconds later.
+    """
+    before = signal.getsignal(number)
 
     def sends(found: np.ndarray, expert: np.ndarray) -> float:
         if sum("loss" in line for line in read_metrics(run)) == 4:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
+            if waits is not None:
+                time.sleep(waits)
+                os.kill(os.getpid(), number)
         return dice(found, expert)
 
-    stopped = train(discs, run, TOLD, measure=sends)
-    print(stopped.progress.step, stopped.finished, signal.getsignal(signal.SIGTERM) == signal.SIG_DFL)
+    try:
+        stopped = train(discs, run, TOLD, measure=sends)
+        print(stopped.progress.step, stopped.finished, signal.getsignal(number) == before)
+    except KeyboardInterrupt:
+        print("interrupted", signal.getsignal(number) == before)
 
 
 def lines(run: Path) -> int:
@@ -164,6 +174,10 @@ def lines(run: Path) -> int:
 SHORT = replace(CONFIG, epochs=1, validate_every=3, average=0.5)  # three steps, checkpoints after two and three
 UNEVEN = replace(SHORT, global_batch=3, micro_batch=1)  # two micro-batches on one process, one on the other
 
+TELLS: dict[str, tuple[signal.Signals, float | None]] = {
+    "told": (signal.SIGTERM, None), "ctrl-c": (signal.SIGINT, None), "ctrl-c-and-torchrun": (signal.SIGINT, 0.0),
+    "ctrl-c-twice": (signal.SIGINT, 1.5),
+}  # fmt: skip
 KILLED: dict[str, tuple[int, TrainConfig]] = {
     "killed": (1, CONFIG), "killed-ddp": (2, CONFIG), "killed-fsdp": (2, replace(CONFIG, parallel="fsdp")),
 }  # fmt: skip
@@ -244,8 +258,8 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     what, folder, kills_, seed_ = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     discs_ = Path(sys.argv[5])
-    if what == "told":
-        told_to_end(discs_, folder / "run")
+    if what in TELLS:
+        told_to_end(discs_, folder / "run", *TELLS[what])
     elif what == "prompts":
         for world_, name in enumerate(("one", "two"), start=1):
             together(discs_, folder / name, world_, replace(PROMPTED, epochs=2))

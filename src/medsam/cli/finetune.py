@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from medsam.cli.train import STOPPED
+
 if TYPE_CHECKING:
     from medsam.training.finetuning import Comparison
 
 HELD_OUT = 0.2
+SAVE_EVERY = 50  # steps, seconds each on a CPU
 MOST_CASES = 12  # in the table
 
 
@@ -28,8 +31,10 @@ def finetune(
     learning_rate: float = 1e-4,
     batch: int = 8,
     held_out: float = HELD_OUT,
+    patient: str = "",
     quality: Annotated[bool, Parameter(negative=())] = False,
     seed: int = 0,
+    resume: Annotated[bool, Parameter(negative=())] = False,
     device: str | None = None,
 ) -> int:
     """Fine-tune a model on your own images and masks, and compare before and after on cases kept aside.
@@ -57,11 +62,15 @@ def finetune(
     batch
         Images of one step.
     held_out
-        Share of the cases that are only measured.
+        Share of the patients whose cases are only measured.
+    patient
+        Regular expression that finds the patient in a file's name, as '^[^_]+'; without it every file is a patient.
     quality
         Train the quality score too.
     seed
         Of everything random.
+    resume
+        Go on where the run in the folder was stopped; everything else as it was.
     device
         cpu, cuda or mps; the best one there without it.
     """
@@ -72,6 +81,7 @@ def finetune(
     from medsam.training.config import config_of
     from medsam.training.finetuning import finetune as run
     from medsam.training.finetuning import paired, split
+    from medsam.training.loop import Outcome
     from medsam.training.sources import CaseSource
 
     config = config_of(
@@ -80,21 +90,28 @@ def finetune(
             "epochs": epochs, "learning_rate": learning_rate, "global_batch": batch, "micro_batch": min(batch, 4),
             "schedule": "cosine", "prompts_per_image": 8, "quality_weight": 1.0 if quality else 0.0,
             "cache_embeddings": encoder == "frozen", "workers": 0, "seed": seed,
+            "save_every": SAVE_EVERY,
         },
         source="the command",
     )  # fmt: skip
-    learn, kept = split(paired(images, masks), held_out, seed)
+    cases, cases_kept = split(paired(images, masks, patient), held_out, seed)
     divide = partial(targets_of, protocol=Protocol())
-    comparison = run(
+    learn, kept = (CaseSource(part, divide, modality=modality, window=window) for part in (cases, cases_kept))
+    found = run(
         config,
         output,
-        CaseSource(learn, divide, modality=modality, window=window),
-        CaseSource(kept, divide, modality=modality, window=window),
+        learn,
+        kept,
+        cases={"learnt": [case.name for case in cases], "kept_aside": [case.name for case in cases_kept]},
         measures={"dice": dice, "nsd": normalized_surface_distance},
         device=device,
         say=print,
+        resume=resume,
     )
-    _table(comparison, output)
+    if isinstance(found, Outcome):
+        print(f"stopped at step {found.progress.step} of {found.total}; go on with the same command and --resume")
+        return STOPPED
+    _table(found, output)
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +27,7 @@ from medsam.training.config import TrainConfig
 from medsam.training.dataset import Draws, join
 from medsam.training.examples import write_examples
 from medsam.training.features import stem_identity
-from medsam.training.loop import CURVE, MODEL, fit
+from medsam.training.loop import CONFIG, CURVE, MODEL, Outcome, fit
 from medsam.training.monitor import METRICS, draw, read_metrics
 from medsam.training.objective import Objective
 from medsam.training.parts import learning, prepare
@@ -35,7 +36,7 @@ from medsam.training.validation import Measure, Measured, Score, measure, pictur
 
 SANITY_STEPS = 10
 SANITY_IMAGES = 2
-COMPARISON = "comparison.json"
+COMPARISON, CASES = "comparison.json", "cases.json"
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,25 @@ class Comparison:
     cases: tuple[tuple[str, float, float], ...]
 
 
-def paired(images: Path, masks: Path) -> list[Case]:
+def paired(images: Path, masks: Path, patient: str = "") -> list[Case]:
     """Images and the masks of the same name, whatever their suffixes.
 
+    Args:
+        images: Folder.
+        masks: Folder.
+        patient: Regular expression; what it finds in a name, or its first group, says whose case it is. Without one
+            every file is a patient.
+
     Raises:
-        DataError: a folder is missing, an image has no mask or several, or there are fewer than two.
+        DataError: a folder is missing, an image has no mask or several, there are fewer than two patients, or the
+            expression is none or finds nothing in a name.
     """
+    try:
+        whose = re.compile(patient)
+    except re.error as error:
+        raise DataError(
+            f"--patient {patient!r} is no regular expression ({error})", expected="one like '^[^_]+'", fix="correct it"
+        ) from None
     found = {}
     for folder in (images, masks):
         if not folder.is_dir():
@@ -74,10 +88,26 @@ def paired(images: Path, masks: Path) -> list[Case]:
             raise DataError(
                 f"{image} has no mask in {masks}", expected=f"a file {name}.*", fix="add it or take the image out"
             )
-        cases.append(Case(name, image, found[masks][name]))
-    if len(cases) < 2:
-        raise DataError(f"{len(cases)} cases in {images}", expected="two or more, one to measure on", fix="add cases")
+        cases.append(Case(name, image, found[masks][name], _patient_of(name, whose)))
+    patients = len({case.patient for case in cases})
+    if patients < 2:
+        what = f"{len(cases)} cases of {patients} patients" if patient else f"{len(cases)} cases"
+        raise DataError(f"{what} in {images}", expected="two or more, one to measure on", fix="add cases")
     return cases
+
+
+def _patient_of(name: str, whose: re.Pattern[str]) -> str:
+    if not whose.pattern:
+        return name
+    found = whose.search(name)
+    patient = found and (found[1] if whose.groups else found[0])
+    if not patient:
+        raise DataError(
+            f"--patient {whose.pattern!r} finds nothing in {name!r}",
+            expected="the patient in the name of every case",
+            fix="correct it, or rename the files",
+        )
+    return patient
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
@@ -97,16 +127,30 @@ def _by_name(folder: Path) -> dict[str, Path]:
 
 
 def split(cases: Sequence[Case], held_out: float, seed: int) -> tuple[list[Case], list[Case]]:
-    """Cases to learn from and to measure on, by a hash of their names; at least one of each.
+    """Cases to learn from and to measure on, by a hash of whose they are; at least one patient's of each.
 
     Raises:
         DataError: held_out is not between 0 and 1.
     """
     if not 0 < held_out < 1:
         raise DataError(f"held_out is {held_out}", expected="more than 0 and less than 1", fix="pass --held-out 0.2")
-    ordered = sorted(cases, key=lambda case: zlib.crc32(f"{seed}/{case.name}".encode()))
-    count = min(max(1, round(len(cases) * held_out)), len(cases) - 1)
-    return ordered[count:], ordered[:count]
+    patients = sorted({case.patient for case in cases}, key=lambda name: zlib.crc32(f"{seed}/{name}".encode()))
+    aside = set(patients[: min(max(1, round(len(patients) * held_out)), len(patients) - 1)])
+    return [case for case in cases if case.patient not in aside], [case for case in cases if case.patient in aside]
+
+
+def _claim(folder: Path, cases: Mapping[str, Sequence[str]], *, resume: bool) -> None:
+    """Refuse a folder that has something else, or hold the cases of the run that goes on to those it began with."""
+    record = folder / CASES
+    if resume and record.is_file():
+        if json.loads(record.read_text(encoding="utf-8")) != {key: list(names) for key, names in cases.items()}:
+            raise DataError(
+                f"the run in {folder} was begun with other cases, or divided otherwise",
+                expected=f"those of {record}",
+                fix="pass the folders, --held-out, --patient and --seed of the beginning, or start anew with another -o",
+            )
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise OutputError(f"{folder} has files in it", expected="a new folder", fix="choose another -o, or --resume")
 
 
 def finetune(
@@ -115,33 +159,42 @@ def finetune(
     learn: Source,
     kept: Source,
     *,
+    cases: Mapping[str, Sequence[str]],
     measures: Mapping[str, Measure],
     device: str | None,
     say: Callable[[str], None],
-) -> Comparison:
-    """Check, train and compare.
+    resume: bool = False,
+) -> Comparison | Outcome:
+    """Check, train and compare; where the training was stopped, how far it is.
 
     Args:
         config: Of the run, without a tuning split.
-        folder: Of the run, new.
+        folder: Of the run.
         learn: What to learn from.
         kept: What to measure on, before and after.
+        cases: Names of those learnt from and of those kept aside, for the record and for who goes on.
         measures: By name.
         device: As choose_device.
         say: Where to tell what happens.
+        resume: Go on where the run was stopped.
 
     Raises:
-        DataError: the loss of one batch does not fall, or the folder has a run.
+        DataError: the loss of one batch does not fall, or the run that goes on was begun with other cases.
+        OutputError: the folder has files in it.
     """
-    if folder.is_dir() and any(folder.iterdir()):
-        raise OutputError(f"{folder} has files in it", expected="a new folder", fix="choose another -o")
+    _claim(folder, cases, resume=resume)
     model, base = load_base(config)
     manifest = new_manifest(base, config)
     where = choose_device(device)
-    begun, ended = sanity(copy.deepcopy(model), Draws(learn, manifest, config), config, where)
-    say(f"one batch can be learnt: loss {begun:.4f} -> {ended:.4f} in {SANITY_STEPS} steps")
+    if not (folder / CONFIG).is_file():
+        begun, ended = sanity(copy.deepcopy(model), Draws(learn, manifest, config), config, where)
+        say(f"one batch can be learnt: loss {begun:.4f} -> {ended:.4f} in {SANITY_STEPS} steps")
+    with replacing(folder / CASES) as temporary:
+        temporary.write_text(json.dumps(cases, indent=1) + "\n", encoding="utf-8")
     before = list(measure(_predictor(model, manifest, where), kept, config, measures))
-    outcome = fit(config, folder, model, manifest, learn, tune=None, measures=measures, device=device)
+    outcome = fit(config, folder, model, manifest, learn, tune=None, measures=measures, resume=resume, device=device)
+    if not outcome.finished:
+        return outcome
     tuned, written = load_checkpoint(folder / MODEL)
     after = list(measure(_predictor(tuned, manifest, where), kept, config, measures))
     comparison = compare(*([score for one in part for score in one.scores] for part in (before, after)))
@@ -156,7 +209,8 @@ def _remember(config: TrainConfig, folder: Path, measured: Mapping[int, Sequence
     """Write what was measured before and after as a run with a tuning split does: metrics, sheets, curves."""
     lines = [summarised(step, [s for one in part for s in one.scores], names)[0] for step, part in measured.items()]
     with replacing(folder / METRICS) as temporary:
-        every = sorted([*read_metrics(folder), *lines], key=lambda line: int(str(line["step"])))
+        steps = [line for line in read_metrics(folder) if "loss" in line]
+        every = sorted([*steps, *lines], key=lambda line: int(str(line["step"])))
         temporary.write_text("".join(json.dumps(line) + "\n" for line in every), encoding="utf-8")
     for step, part in measured.items():
         write_examples(folder, step, pictures_of(part))

@@ -42,6 +42,7 @@ from medsam.training.sources import Source
 from medsam.training.step import Run, is_half, take_step
 from medsam.training.validation import Measure, Measured, measure, note
 
+SAME_CTRL_C = 1.0  # seconds
 CONFIG, MODEL, BEST, CURVE = "config.json", "model.safetensors", "best.safetensors", "curve.png"
 
 
@@ -52,7 +53,7 @@ class Outcome:
     Args:
         progress: Where.
         total: Steps the whole run has.
-        finished: False where SIGTERM stopped it.
+        finished: False where SIGTERM or Ctrl-C stopped it.
     """
 
     progress: Progress
@@ -193,7 +194,7 @@ def _loop(run: Run, train: Source, progress: Progress) -> Outcome:
         Monitor(
             run.folder, total=run.total, step=progress.step, speaks=processes.first, board=config.tensorboard
         ) as monitor,
-        _terminated() as asked,
+        _asked_to_stop() as asked,
     ):
         while True:
             if run.tune is not None and not stop:
@@ -264,19 +265,29 @@ def _write(run: Run, name: str) -> Manifest:
 
 
 @contextmanager
-def _terminated() -> Iterator[threading.Event]:
-    """Within, SIGTERM sets an event instead of ending the process; only the main thread can ask for that."""
+def _asked_to_stop() -> Iterator[threading.Event]:
+    """Within, SIGTERM and Ctrl-C set an event instead of ending the process; only the main thread can ask for that.
+
+    A second Ctrl-C ends it at once, unless it comes with the first: torchrun passes on what the terminal has sent to all.
+    """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
+    first = time.monotonic()
 
     def note(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        asked.set()
+        nonlocal first
+        del frame
+        if not asked.is_set():
+            first = time.monotonic()
+            asked.set()
+        elif number == signal.SIGINT and time.monotonic() - first > SAME_CTRL_C:
+            raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, note)
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield asked
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -198,11 +198,12 @@ class PictureSource:
 
 @dataclass(frozen=True)
 class Case:
-    """An image file and its label map, 2D or 3D."""
+    """An image file and its label map, 2D or 3D; those of one patient are never divided."""
 
     name: str
     image: Path
     mask: Path
+    patient: str
 
 
 def case_of(unit: str) -> str:
