@@ -25,9 +25,13 @@ again() {
 }
 trap again USR1
 
+# newer versions of torchrun wait as long as they are told for processes that save; older ones kill them after 30 seconds
+patience=()
+[[ $(torchrun --help) == *--shutdown-timeout* ]] && patience=(--shutdown-timeout 110)
+
 # medsam train gets SIGTERM through srun and torchrun, saves, and exits with 143.
 srun --kill-on-bad-exit=1 torchrun --nnodes "$SLURM_JOB_NUM_NODES" --nproc-per-node "$processes" \
     --rdzv-id "$SLURM_JOB_ID" --rdzv-backend c10d --rdzv-endpoint "$first:${PORT:-29500}" \
-    --no-python medsam train "${state[@]}" -o "$run" &
+    "${patience[@]}" --no-python medsam train "${state[@]}" -o "$run" &
 job=$!
 wait "$job"

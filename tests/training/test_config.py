@@ -63,6 +63,11 @@ def test_every_recipe_can_be_read() -> None:
         ("checkpoint_activations = 'yes'", "true or false"),
         ("compile = true\nencoder = 'frozen'", "an encoder that learns"),
         ("compile = true\ncheckpoint_activations = true", "computed twice"),
+        ("steps = -3", "0 or more"),
+        ("box_noise_px = inf", "a finite number"),
+        ("quality_weight = nan", "a finite number"),
+        ("tune_split = 'train'", "another split than train_split"),
+        ("student_start = 'base'", "without a student"),
         ("= 3", "is no TOML"),
     ],
 )

@@ -72,6 +72,9 @@ def test_features_encoded_once_change_nothing_and_may_be_shared(discs: Path, tmp
     for name in ("first", "second"):
         train(discs, tmp_path / name, shared)
         assert max(abs(a - b) for a, b in zip(losses(tmp_path / "fresh"), losses(tmp_path / name), strict=True)) < 1e-4
+    assert losses(tmp_path / "first") == losses(tmp_path / "second")  # fresh features or kept ones, to the bit
+    first, second = (weights(tmp_path / name) for name in ("first", "second"))
+    assert all(torch.equal(one, second[name]) for name, one in first.items())
     assert len(list((tmp_path / "features").rglob("*.embedding"))) == 12
     assert not (tmp_path / "second/embeddings").exists()
 

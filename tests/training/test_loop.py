@@ -8,12 +8,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.nn import functional as F
 
 sys.path.append(str(Path(__file__).parent))
 from tiny import CONFIG, MANIFEST, TOLD, source, tiny_model, train
@@ -98,19 +101,36 @@ def test_micro_batches_add_up_to_the_global_batch(discs: Path, tmp_path: Path) -
     assert max(abs(a - b) for a, b in zip(one, four, strict=True)) < 1e-5
 
 
-def test_a_step_is_the_papers_update(discs: Path, tmp_path: Path) -> None:
-    """One step of ours against AdamW written out on the mean loss of the global batch."""
+def test_a_step_is_the_papers_equations(discs: Path, tmp_path: Path) -> None:
+    """One step of ours against Eq. 1 to 3 and AdamW written out, on the prompts and masks of the same draws."""
     train(discs, tmp_path / "run", replace(CONFIG, epochs=1, global_batch=9, validate_every=9))
-    model = prepare(tiny_model(), CONFIG)
-    parameters = learning(model)
-    loss_of(model, discs, CONFIG, count=9).mean().backward()
-    trained = weights(tmp_path / "run")
-    for name, parameter in parameters.items():
+    draws = Draws(source(discs, "train"), MANIFEST, CONFIG)
+    model = tiny_model()
+    total = torch.zeros(())
+    for batch in (draws[d] for d in range(9)):
+        features = model.image_encoder(batch.image_B3SS)
+        logits, _ = model.decode(features, batch.boxes_T4)
+        s = torch.sigmoid(F.interpolate(logits, size=(64, 64), mode="bilinear", align_corners=False))
+        [(height, width)] = batch.inner  # the rest of the frame is padding
+        s = s[0, 0, :height, :width].flatten()
+        g = batch.masks_TSS[0, :height, :width].flatten().float()
+        bce = -(g * s.log() + (1 - g) * (1 - s).log()).sum() / len(s)  # Eq. 1
+        overlap = 1 - 2 * (g * s).sum() / ((g**2).sum() + (s**2).sum())  # Eq. 2
+        total = total + (bce + overlap) / 9  # Eq. 3
+    total.backward()
+    assert losses(tmp_path / "run")[0] == pytest.approx(total.item(), abs=1e-6)
+    trained, learnt = weights(tmp_path / "run"), 0
+    for name, parameter in model.named_parameters():
+        if name.startswith("prompt_encoder."):
+            assert torch.equal(parameter, trained[name])
+            continue
         g = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         # first step of AdamW: both moments corrected for their start are g and g squared
         updated = parameter.detach() * (1 - 2e-3 * 0.01) - 2e-3 * g / (g.abs() + 1e-8)
         clear = g.abs() > 1e-6  # elsewhere the sign of rounding decides
+        learnt += int(clear.sum())
         assert (updated - trained[name])[clear].abs().max().item() < 1e-6 if clear.any() else True
+    assert learnt > 5000
 
 
 def goes_on_after(how: str, kills: int, seed: int, discs: Path, run: Path) -> None:
@@ -167,6 +187,36 @@ def test_who_is_told_to_stop_saves_and_goes_on(discs: Path, tmp_path: Path, how:
     assert train(discs, tmp_path / "run", TOLD, resume=True).finished
     train(discs, tmp_path / "whole", TOLD)
     assert same(weights(tmp_path / "run"), weights(tmp_path / "whole"))
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("whom", ["torchrun", "all of the group", "all of the group, by Ctrl-C"])
+def test_a_run_with_loader_processes_saves_whoever_is_told_to_end(discs: Path, tmp_path: Path, whom: str) -> None:
+    many = [str(Path(sys.executable).with_name("torchrun")), "--standalone", "--nproc-per-node", "2"]
+    script = subprocess.Popen(
+        [*(many if whom == "torchrun" else [sys.executable]), str(SCRIPT), "long", str(tmp_path), "0", "0", str(discs)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while len(losses(tmp_path / "run")) < 3 and time.monotonic() < deadline and script.poll() is None:
+            time.sleep(0.05)
+        if whom == "torchrun":
+            script.terminate()
+        else:
+            os.killpg(script.pid, signal.SIGINT if "Ctrl-C" in whom else signal.SIGTERM)
+        said, _ = script.communicate(timeout=120)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(script.pid, signal.SIGKILL)
+    assert said.count("False") == (2 if whom == "torchrun" else 1), said  # not finished, and no traceback
+    steps = len(losses(tmp_path / "run"))
+    assert steps >= 3
+    assert [one.name for one in checkpoint_run.checkpoints(tmp_path / "run")] == [f"step-{steps:08d}"]
 
 
 @pytest.mark.integration

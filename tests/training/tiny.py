@@ -265,6 +265,9 @@ if __name__ == "__main__":
             together(discs_, folder / name, world_, replace(PROMPTED, epochs=2))
     elif what == "compiled":
         compiled()
+    elif what == "long":  # with loader processes, to be told to end from outside
+        long = replace(CONFIG, workers=2, epochs=10_000, save_every=100_000, validate_every=100_000)
+        print(train(discs_, folder / "run", long).finished)
     elif what in KILLED:
         killed_run(discs_, folder / "killed", kills_, seed_, *KILLED[what])
         killed_run(discs_, folder / "whole", 0, seed_, *KILLED[what])

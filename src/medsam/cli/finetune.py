@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -80,7 +81,7 @@ def finetune(
     from medsam.evaluation.metrics import dice, normalized_surface_distance
     from medsam.training.config import config_of
     from medsam.training.finetuning import finetune as run
-    from medsam.training.finetuning import paired, split
+    from medsam.training.finetuning import paired, split, unpaired
     from medsam.training.loop import Outcome
     from medsam.training.sources import CaseSource
 
@@ -95,6 +96,8 @@ def finetune(
         source="the command",
     )  # fmt: skip
     cases, cases_kept = split(paired(images, masks, patient), held_out, seed)
+    for reason in unpaired(images, masks):
+        print(f"medsam: left out: {reason}", file=sys.stderr)
     divide = partial(targets_of, protocol=Protocol())
     learn, kept = (CaseSource(part, divide, modality=modality, window=window) for part in (cases, cases_kept))
     found = run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,8 @@ from cyclopts import Parameter
 
 if TYPE_CHECKING:
     from medsam.training.history import Summary
+
+SOME_FAULTY = 3  # listed, less what cannot be read
 
 
 def runs(
@@ -32,9 +35,16 @@ def runs(
     import json as codec
     from dataclasses import asdict
 
-    from medsam.training.history import find, summary
+    from medsam.errors import DataError
+    from medsam.training.history import find, names, summary
 
-    found = [summary(run) for folder in folders for run in find(folder)]
+    found, faulty = [], 0
+    for run in dict.fromkeys(run for folder in folders for run in find(folder)):
+        try:
+            found.append(summary(run))
+        except DataError as error:
+            faulty += 1
+            print(f"medsam: left out: {' '.join(str(error).split())}", file=sys.stderr)
     if json:
         print(codec.dumps([{**asdict(one), "run": str(one.run)} for one in found], indent=1))
     else:
@@ -42,31 +52,32 @@ def runs(
     if figure is not None:
         from medsam.training.monitor import draw
 
-        draw({one.run.name: one.run for one in found}, figure)
-    return 0
+        draw(dict(zip(names([one.run for one in found]), [one.run for one in found], strict=True)), figure)
+    return SOME_FAULTY if faulty else 0
 
 
 def _tables(found: list[Summary]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from medsam.training.history import compared
+    from medsam.training.history import compared, names
 
+    called = names([one.run for one in found])
     table = Table("run", "base", "state", box=None)
     for heading in ("step", "loss", "Dice before", "best", "at step", "last", "hours"):
         table.add_column(heading, justify="right")
-    for one in found:
+    for name, one in zip(called, found, strict=True):
         numbers = (one.loss, one.dice_before, one.dice_best)
         shown = ["-" if value is None else f"{value:.4f}" for value in numbers]
         last = "-" if one.dice_last is None else f"{one.dice_last:.4f}"
         best = "-" if one.best_step is None else str(one.best_step)
         state = "finished" if one.finished else "stopped"
-        table.add_row(one.run.name, one.base, state, str(one.step), *shown, best, last, f"{one.seconds / 3600:.2f}")
+        table.add_row(name, one.base, state, str(one.step), *shown, best, last, f"{one.seconds / 3600:.2f}")
     console = Console()
     console.print(table)
     rows = compared([one.run for one in found]) if len(found) > 1 else {}
     if rows:
-        settings = Table("setting", *[one.run.name for one in found], box=None)
-        for name, values in rows.items():
-            settings.add_row(name, *map(str, values))
+        settings = Table("setting", *called, box=None)
+        for setting, values in rows.items():
+            settings.add_row(setting, *map(str, values))
         console.print(settings)

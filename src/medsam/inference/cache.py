@@ -6,7 +6,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +41,10 @@ class EmbeddingCache:
         self._lock = threading.Lock()
 
     def embed(self, predictor: Predictor, slices: Sequence[NDArray[np.uint8]]) -> list[Embedding]:
-        """As predictor.embed_batch, but slices that are kept here are not encoded again."""
+        """As predictor.embed_batch, but slices that are kept here are not encoded again.
+
+        Fresh features lie in memory as those read back do, so that what is computed from them is the same to the bit.
+        """
         frames = [predictor.frame_of(*one.shape[:2]) for one in slices]
         keys = [embedding_key(predictor, one) for one in slices]
         found = [self.read(key) for key in keys]
@@ -50,7 +53,8 @@ class EmbeddingCache:
         for i, embedding in fresh.items():
             self.write(keys[i], embedding.features)
         kept = {i: Embedding(f, frames[i], predictor.weights) for i, f in enumerate(found) if f is not None}
-        return [fresh[i] if i in fresh else kept[i] for i in range(len(slices))]
+        laid = {i: replace(one, features=one.features.contiguous()) for i, one in fresh.items()}
+        return [laid[i] if i in laid else kept[i] for i in range(len(slices))]
 
     def read(self, key: str) -> torch.Tensor | None:
         """Features kept under a key; None where there are none, or where the file is damaged, which removes it."""

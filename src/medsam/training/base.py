@@ -61,5 +61,10 @@ def new_manifest(base: Manifest, config: TrainConfig) -> Manifest:
         multimask=False,
         quality_trained=config.quality_weight > 0,
         sha256=None,
-        licence=config.licence or None,
+        licence=config.licence or _inherited(base),
     )
+
+
+def _inherited(base: Manifest) -> str | None:
+    """Whoever trains on says under which licence; what binds the base binds what comes of it until then."""
+    return None if base.licence is None else f"not stated; trained from {base.name}, which has: {base.licence}"

@@ -41,7 +41,8 @@ class Board:
         require_tensorboard()
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(run / FOLDER), purge_step=step + 1 if step else None)
+        begun = (run / FOLDER).is_dir()  # before step 0 too there is a measurement, which comes again
+        self._writer = SummaryWriter(str(run / FOLDER), purge_step=step + 1 if step else 0 if begun else None)
 
     def write(self, line: Mapping[str, object]) -> None:
         """The numbers of a line of metrics.jsonl at its step; a table of numbers becomes one curve a row."""

@@ -45,11 +45,11 @@ def write_card(
     lines = [
         f"# {manifest.name}",
         "",
-        f"Weights of a {manifest.architecture} model for {' and '.join(manifest.prompts)} prompts, trained by "
-        f"`medsam train` from {config.base}.",
+        f"Weights of a {manifest.architecture} model for {' and '.join(manifest.prompts)} prompts, trained from "
+        f"{config.base}.",
         "",
         "```",
-        "medsam segment IMAGE --box X0,Y0,X1,Y1 --model model.safetensors -o mask.png",
+        f"medsam segment IMAGE {_example(manifest)} --model model.safetensors -o mask.png",
         "```",
         "",
         "## Data it learnt on",
@@ -58,7 +58,7 @@ def write_card(
         "|---|---|---|---|",
         *_data_rows(train),
         "",
-        f"Licence of the weights: {manifest.licence or 'not stated; mind the licences of the data above'}.",
+        f"Licence of the weights: {(manifest.licence or 'not stated').rstrip('.')}.{_mind(config)}",
         "",
         "## How",
         "",
@@ -73,12 +73,20 @@ def write_card(
         "",
         "## Limits",
         "",
-        *[f"- {line}" for line in _limits(before, after, config)],
+        *[f"- {line}" for line in _limits(before, after, config, manifest)],
         "",
         f"`{manifest.to_json()}`",
     ]
     with replacing(folder / CARD) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _example(manifest: Manifest) -> str:
+    return "--box X0,Y0,X1,Y1" if "box" in manifest.prompts else "--point X,Y"
+
+
+def _mind(config: TrainConfig) -> str:
+    return "" if config.licence else " Mind the licences of the data above."
 
 
 def _data_rows(train: Source) -> list[str]:
@@ -117,9 +125,11 @@ def _score_rows(
         return ["Nothing was measured."]
     names = [name for name in ("dice", "nsd") if f"tune_{name}_by_modality" in after]
     shown = {"dice": "Dice", "nsd": "NSD"}
+    box = f"box with its sides moved by up to {config.box_noise_px:g} pixels of 1024 (`{config.box_noise}`)"
+    prompt = box if "box" in config.prompts else "click, deepest inside"
     rows = [
-        f"Medians over targets, each prompted by one box with its sides moved by up to {config.box_noise_px:g} pixels of "
-        f"1024 (`{config.box_noise}`); the same boxes before the first step and at step {progress.step}. NSD at 2 pixels.",
+        f"Medians over targets, each prompted by one {prompt}; the same prompts before the first step and at step "
+        f"{progress.step}. NSD at 2 pixels.",
     ]
     for by in ("modality", "dataset"):
         heads = [f"{shown[name]} {when}" for name in names for when in ("before", "after")]
@@ -137,12 +147,15 @@ def _score_rows(
     return rows
 
 
-def _limits(before: Mapping[str, object], after: Mapping[str, object], config: TrainConfig) -> list[str]:
+def _limits(
+    before: Mapping[str, object], after: Mapping[str, object], config: TrainConfig, manifest: Manifest
+) -> list[str]:
     lines = [
         "Not a medical device: look at every mask.",
-        "Box prompts only. Scores hold for images, targets and boxes like those above; measure on your own before use.",
+        f"Prompts it has learnt: {', '.join(manifest.prompts)}; expect little of others. Scores hold for images, targets "
+        "and prompts like those above; measure on your own before use.",
     ]
-    if config.quality_weight == 0:
+    if not manifest.quality_trained:
         lines.append("The quality score was not trained.")
     if not after:
         return lines

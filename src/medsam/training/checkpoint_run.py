@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from medsam.errors import CheckpointError, DataError, OutputError
+from medsam.io import atomic
 from medsam.models.checkpoint import save_checkpoint
 from medsam.models.manifest import Manifest
 from medsam.models.medsam import MedSAM
@@ -113,7 +114,7 @@ def save(run: Path, learner: Learner, progress: Progress, processes: Processes) 
     """
     folder = run / "checkpoints" / f"step-{progress.step:08d}"
     with ExitStack() as stack:
-        temporary = processes.agreed(partial(_begin, folder, stack))
+        temporary = processes.agreed(partial(_begin, folder, stack, progress))
         if temporary is None:
             return folder
         with _refused(folder):
@@ -139,10 +140,18 @@ def save(run: Path, learner: Learner, progress: Progress, processes: Processes) 
     return folder
 
 
-def _begin(folder: Path, stack: ExitStack) -> Path | None:
-    """A folder to fill that gets its name when the stack is closed; None where the checkpoint is there already."""
+def _begin(folder: Path, stack: ExitStack, progress: Progress) -> Path | None:
+    """A folder to fill that gets its name when the stack is closed; None where the checkpoint is there already.
+
+    Such a one may be of before the measurement at its step, and then learns what that gave.
+    """
     if folder.is_dir():
-        if _whole(folder) is not None:
+        there = _whole(folder)
+        if there is not None:
+            if replace(there, seconds=progress.seconds) != progress:
+                with _refused(folder), atomic.replacing(folder / STATE) as changed:
+                    state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+                    changed.write_text(json.dumps({**state, "progress": asdict(progress)}, indent=1) + "\n", "utf-8")
             return None
         _remove(folder)
     with _refused(folder):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -140,7 +141,10 @@ class TrainConfig:
             "tail",
         ):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+        for name, value in asdict(self).items():
+            _require(not isinstance(value, float) or math.isfinite(value), name, value, "a finite number")
         for name in (
+            "steps",
             "validate_every",
             "workers",
             "seed",
@@ -174,6 +178,8 @@ class TrainConfig:
             _require(self.encoder != "frozen", "layer_decay", self.layer_decay, wanted)
         _require(self.lora_rank >= 1, "lora_rank", self.lora_rank, "1 or more")
         _require(bool(self.data), "data", [], "a store or a folder at least")
+        wanted = 'another split than train_split, or "" to measure nothing'
+        _require(self.tune_split != self.train_split, "tune_split", self.tune_split, wanted)
         if self.cache_embeddings:
             wanted = 'encoder = "frozen" or "tail", or embeddings change'
             _require(self.encoder in ("frozen", "tail"), "cache_embeddings", True, wanted)

@@ -5,9 +5,16 @@ Shapes: B images, T targets of all images, S side of the model frame, H rows, W 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
+from multiprocessing.synchronize import Event
+from types import FrameType
 
 import numpy as np
 import torch
@@ -15,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from medsam.errors import MedsamError
 from medsam.imaging.boxes import box_from_mask, perturb_boxes
 from medsam.imaging.frame import Frame
 from medsam.models.manifest import Manifest
@@ -22,6 +30,8 @@ from medsam.training.augmentation import STRENGTHS, augment
 from medsam.training.config import TrainConfig
 from medsam.training.prompting import Prompts, joined, simulated_prompts
 from medsam.training.sources import Slice, Source
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,19 +237,75 @@ def share(step: int, config: TrainConfig, rank: int, world: int) -> list[list[in
     return [draws[i : i + config.micro_batch] for i in range(0, len(draws), config.micro_batch)]
 
 
-def micro_batches(draws: Draws, steps: range, *, rank: int, world: int) -> Iterator[Batch]:
-    """The micro-batches of one process over a range of steps, loaded ahead by config.workers processes."""
+def micro_batches(draws: Draws, steps: range, *, rank: int, world: int) -> Generator[Batch]:
+    """The micro-batches of one process over a range of steps, loaded ahead by config.workers processes.
+
+    Close it when done with: its workers heed no signal before.
+
+    Raises:
+        MedsamError: a sample cannot be read.
+    """
     config = draws.config
     order = (part for step in steps for part in share(step, config, rank, world))
-    loader: DataLoader[Batch] = DataLoader(
-        draws,
+    over = multiprocessing.Event()
+    loader: DataLoader[Batch | MedsamError] = DataLoader(
+        _Caught(draws),
         batch_sampler=_Once(order),
-        collate_fn=join,
+        collate_fn=_join_or_first_error,
         num_workers=config.workers,
         pin_memory=False,
         prefetch_factor=4 if config.workers else None,
+        worker_init_fn=partial(_heed_only, over),
     )
-    yield from loader
+    batches = iter(loader)
+    try:
+        for batch in batches:
+            if isinstance(batch, MedsamError):
+                raise batch
+            yield batch
+    finally:
+        over.set()
+        del batches
+
+
+def _heed_only(over: Event, worker: int) -> None:
+    """In a loader process: leave when the run says so or is gone, not at a signal sent to the whole group.
+
+    torchrun, Slurm and terminals tell all processes to end; the run needs its loaders to finish the step and save.
+    """
+    del worker
+
+    def note(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if over.is_set():
+            os._exit(0)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, note)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class _Caught(Dataset["Batch | MedsamError"]):
+    """Samples, or the error why there is none: raised in a loader process it would come as a page of text."""
+
+    def __init__(self, draws: Draws) -> None:
+        self.draws = draws
+
+    def __getitem__(self, draw: int) -> Batch | MedsamError:
+        try:
+            return self.draws[draw]
+        except MedsamError as error:
+            return error
+
+
+def _join_or_first_error(samples: Sequence[Batch | MedsamError]) -> Batch | MedsamError:
+    batches = []
+    for one in samples:
+        if isinstance(one, MedsamError):
+            return one
+        batches.append(one)
+    return join(batches)
 
 
 class _Once:

@@ -48,6 +48,7 @@ def find(folder: Path) -> list[Path]:
     Raises:
         DataError: neither.
     """
+    folder = folder.resolve()
     found = [folder] if (folder / CONFIG).is_file() else sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
     if not found:
         raise DataError(f"{folder} has no run", expected="a folder made by medsam train -o", fix="check the path")
@@ -55,8 +56,17 @@ def find(folder: Path) -> list[Path]:
 
 
 def summary(run: Path) -> Summary:
-    """Read what a run left."""
-    config, lines = load_config(run / CONFIG), read_metrics(run)
+    """Read what a run left.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        config, lines = load_config(run / CONFIG), read_metrics(run)
+    except OSError as error:
+        raise DataError(
+            f"{run} cannot be read ({error.strerror})", expected="a run", fix="move it elsewhere, or repair it"
+        ) from None
     steps, losses = curve(lines, "loss")
     finite = [loss for loss in losses[-10:] if loss == loss]  # noqa: PLR0124 - what is not NaN
     at, dice = curve(lines, "tune_dice")
@@ -81,6 +91,11 @@ def _seconds(run: Path) -> float:
         return float(state["progress"]["seconds"])
     except (IndexError, OSError, ValueError, KeyError):
         return 0.0
+
+
+def names(runs: list[Path]) -> list[str]:
+    """What to call each run: the name of its folder, or the path where several have the same name."""
+    return [run.name if sum(other.name == run.name for other in runs) == 1 else str(run) for run in runs]
 
 
 def compared(runs: list[Path]) -> dict[str, list[object]]:

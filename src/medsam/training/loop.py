@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import json
 import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,13 +17,14 @@ from types import FrameType
 import torch
 from torch import nn
 
-from medsam.errors import DataError
+from medsam.errors import DataError, MedsamError
 from medsam.inference.predictor import Predictor
 from medsam.inference.runtime import Precision, TorchRuntime, choose_device
 from medsam.io.atomic import replacing
 from medsam.models.checkpoint import save_checkpoint
 from medsam.models.manifest import Manifest
 from medsam.models.medsam import MedSAM
+from medsam.models.weights_file import digest
 from medsam.training import checkpoint_run
 from medsam.training.board import require_tensorboard
 from medsam.training.card import write_card
@@ -39,11 +41,12 @@ from medsam.training.optimizer import make_optimizer
 from medsam.training.parts import Average, blocks_of, plain, prepare, require_compiler
 from medsam.training.room import check_room
 from medsam.training.sources import Source
-from medsam.training.step import Run, is_half, take_step
+from medsam.training.step import NotFiniteError, Run, is_half, take_step
 from medsam.training.validation import Measure, Measured, measure, note
 
 SAME_CTRL_C = 1.0  # seconds
-CONFIG, MODEL, BEST, CURVE = "config.json", "model.safetensors", "best.safetensors", "curve.png"
+CONFIG, DATA, MODEL, BEST, CURVE = "config.json", "data.json", "model.safetensors", "best.safetensors", "curve.png"
+SUMS = "SHA256SUMS"
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,18 @@ def _claim(folder: Path, config: TrainConfig, *, resume: bool) -> None:
 
 
 def _begin(run: Run, train: Source) -> None:
-    """Note the configuration, once nothing speaks against the run."""
+    """Note the configuration and the data, once nothing speaks against the run."""
+    data = {"train": train.identity(), "tune": None if run.tune is None else run.tune.identity()}
+    data["teacher"] = None if run.teacher is None else run.teacher.predictor.weights
+    record = run.folder / DATA
+    if record.is_file():
+        changed = [name for name, was in json.loads(record.read_text(encoding="utf-8")).items() if data[name] != was]
+        if changed:
+            raise DataError(
+                f"the run in {run.folder} was started with other data ({', '.join(changed)})",
+                expected="the same samples in the same order, and the same teacher",
+                fix="bring the data back as they were, or start a new run with -o",
+            )
     needs = [checkpoint_run.room(run.folder, run.learner)]
     kept = run.teacher or run.features
     if kept is not None:
@@ -147,8 +161,9 @@ def _begin(run: Run, train: Source) -> None:
         measured = 0 if run.tune is None or run.features is None else run.tune.pictures
         needs.append(kept.room(min(drawn, train.pictures) + min(measured, run.config.validation_images)))
     check_room(needs)
-    with replacing(run.folder / CONFIG) as temporary:
-        temporary.write_text(run.config.to_json(), encoding="utf-8")
+    for path, text in ((record, json.dumps(data, indent=1) + "\n"), (run.folder / CONFIG, run.config.to_json())):
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 def _learner(config: TrainConfig, model: MedSAM, manifest: Manifest, processes: Processes) -> tuple[Learner, nn.Module]:
@@ -187,14 +202,19 @@ def _loop(run: Run, train: Source, progress: Progress) -> Outcome:
     config, processes = run.config, run.processes
     draws = Draws(train, run.learner.manifest, config)
     steps = range(progress.step, run.total)
-    batches = micro_batches(draws, steps, rank=processes.rank, world=processes.world)
     began = time.monotonic() - progress.seconds
     stop = False
     with (
         Monitor(
-            run.folder, total=run.total, step=progress.step, speaks=processes.first, board=config.tensorboard
+            run.folder,
+            total=run.total,
+            step=progress.step,
+            measured=progress.measured_step == progress.step,
+            speaks=processes.first,
+            board=config.tensorboard,
         ) as monitor,
         _asked_to_stop() as asked,
+        closing(micro_batches(draws, steps, rank=processes.rank, world=processes.world)) as batches,
     ):
         while True:
             if run.tune is not None and not stop:
@@ -205,9 +225,28 @@ def _loop(run: Run, train: Source, progress: Progress) -> Outcome:
             if progress.step and due:
                 monitor.flush()
                 checkpoint_run.save(run.folder, run.learner, progress, processes)
+            if last:
+                _refuse_nothing_learnt(progress)
             if stop or last:
                 return Outcome(progress, run.total, finished=not stop)
-            progress, stop = take_step(run, monitor, batches, progress, asked=asked.is_set())
+            try:
+                progress, stop = take_step(run, monitor, batches, progress, asked=asked.is_set())
+            except NotFiniteError:  # on all processes at once
+                checkpoint_run.save(run.folder, run.learner, progress, processes)
+                raise
+            except MedsamError:  # a sample that cannot be read, on this process
+                if processes.world == 1 and progress.step:
+                    checkpoint_run.save(run.folder, run.learner, progress, processes)
+                raise
+
+
+def _refuse_nothing_learnt(progress: Progress) -> None:
+    if progress.step and progress.skipped == progress.step:
+        raise DataError(
+            f"the loss or its gradient was finite in none of the {progress.step} steps",
+            expected="a loss that can be learnt from",
+            fix="check the data and the numbers of the recipe, and start a new run with -o",
+        )
 
 
 def _measured(
@@ -261,7 +300,15 @@ def _finish(run: Run, train: Source, outcome: Outcome) -> None:
 def _write(run: Run, name: str) -> Manifest:
     """The weights as they are now, from the first process, for all to see."""
     model = run.learner.whole()
-    return run.processes.agreed(lambda: save_checkpoint(plain(model), run.learner.manifest, run.folder / name))
+
+    def written() -> Manifest:
+        manifest = save_checkpoint(plain(model), run.learner.manifest, run.folder / name)
+        sums = [f"{digest(run.folder / one)}  {one}\n" for one in (BEST, MODEL) if (run.folder / one).is_file()]
+        with replacing(run.folder / SUMS) as temporary:
+            temporary.write_text("".join(sums), encoding="utf-8")
+        return manifest
+
+    return run.processes.agreed(written)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections import deque
@@ -15,10 +16,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from medsam.errors import OutputError
 from medsam.io.atomic import replacing
 from medsam.training.board import Board
 
 METRICS = "metrics.jsonl"
+FIGURES = (".png", ".svg", ".pdf")
 BLUE, ORANGE = "#2f6690", "#e07a1f"
 LINE_SECONDS = 30.0  # between plain lines where there is no terminal
 PACE_STEPS = 500  # over which the time left is reckoned, measurements included
@@ -31,11 +34,14 @@ class Monitor:
         run: Folder of the run.
         total: Steps of the whole run.
         step: Steps done already; later lines of metrics.jsonl are dropped, since they will come again.
+        measured: Whether the tuning split was measured at that step; if not, such a line is dropped too.
         speaks: Whether to write and show anything.
         board: Whether to write event files for TensorBoard too.
     """
 
-    def __init__(self, run: Path, *, total: int, step: int, speaks: bool, board: bool = False) -> None:
+    def __init__(
+        self, run: Path, *, total: int, step: int, speaks: bool, measured: bool = False, board: bool = False
+    ) -> None:
         self.run = run
         self.path = run / METRICS
         self.total = total
@@ -44,7 +50,8 @@ class Monitor:
         self._pace = Pace(total)
         self._board = Board(run, step=step) if speaks and board else None
         if speaks:
-            lines = [line for line in read_metrics(run) if _number(line, "step") <= step]
+            kept = step if measured else step - 1  # of measurements
+            lines = [x for x in read_metrics(run) if _number(x, "step") <= (step if "loss" in x else kept)]
             with replacing(self.path) as temporary:
                 temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
         self._bar = Progress(
@@ -155,6 +162,7 @@ def _number(line: Mapping[str, object], name: str) -> float:
 def curve(lines: Iterable[Mapping[str, object]], name: str) -> tuple[list[float], list[float]]:
     """Steps and values of the lines that have `name`."""
     points = [(_number(line, "step"), _number(line, name)) for line in lines if name in line]
+    points = [(step, value) for step, value in points if math.isfinite(step)]
     return [x for x, _ in points], [y for _, y in points]
 
 
@@ -164,7 +172,12 @@ def draw(runs: Mapping[str, Path], path: Path) -> None:
     Args:
         runs: Folders by the name they are to have.
         path: .png, .svg or .pdf.
+
+    Raises:
+        OutputError: another suffix.
     """
+    if path.suffix.lower() not in FIGURES:
+        raise OutputError(f"{path} is no figure", expected=f"one of {', '.join(FIGURES)}", fix="rename it")
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 3.6), layout="constrained")

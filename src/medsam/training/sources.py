@@ -6,8 +6,12 @@ Shapes: H rows, W columns of the slice.
 from __future__ import annotations
 
 import bisect
+import hashlib
+import json
+import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -61,6 +65,10 @@ class Source(Protocol):
         """On how many different pictures."""
         ...
 
+    def identity(self) -> str:
+        """Hex sha256 of what the units are, in their order: a run goes on with the same ones only."""
+        ...
+
     def unit(self, number: int) -> Unit:
         """What unit `number` is, without reading pixels."""
         ...
@@ -68,6 +76,14 @@ class Source(Protocol):
     def read(self, number: int) -> Slice:
         """Pixels and targets of unit `number`."""
         ...
+
+
+def hashed(rows: Iterable[Sequence[str]]) -> str:
+    """Hex sha256 of rows of names."""
+    made = hashlib.sha256()
+    for row in rows:
+        made.update(json.dumps(row).encode())
+    return made.hexdigest()
 
 
 class Record(Protocol):
@@ -136,6 +152,11 @@ class StoreSource:
         """How many units."""
         return len(self._rows)
 
+    def identity(self) -> str:
+        """Of the pairs and their order; a store made again of the same files has the same."""
+        names = self.store.catalogue["sample_id"].combine_chunks()
+        return hashed(names.take(rows).to_pylist() for rows in self._rows)
+
     def unit(self, number: int) -> Unit:
         """What unit `number` is."""
         row = int(self._rows[number][0])
@@ -150,19 +171,25 @@ class StoreSource:
 class PictureSource:
     """Pictures with label maps beside them, whose intensities are taken as they are.
 
+    All are read once at the start, so that a bad one is known before the first step.
+
     Args:
         records: Rows of index.csv.
         targets_of: Divides a label map into targets.
+
+    Raises:
+        DataError: no image has a target, or a mask is of another size than its image.
+        IntensityError: a picture has more than 8 bits.
+        InputFileError: a file is missing or damaged.
     """
 
     def __init__(self, records: Sequence[Record], targets_of: Targets) -> None:
         self.targets_of = targets_of
-        self.records = [record for record in records if len(self._targets(record))]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            found = list(pool.map(self._slice, records))
+        self.records = [record for record, slice_ in zip(records, found, strict=True) if len(slice_.masks)]
         if not self.records:
             raise DataError("no image has a target", expected="at least one", fix="check the masks and the split")
-
-    def _targets(self, record: Record) -> Sequence[NDArray[np.bool_]]:
-        return self.targets_of(read_mask(record.mask).labels[0], record.mask_kind)
 
     def __len__(self) -> int:
         """How many units."""
@@ -173,6 +200,10 @@ class PictureSource:
         """As many."""
         return len(self)
 
+    def identity(self) -> str:
+        """Of the files and their order."""
+        return hashed((one.dataset, one.image.name, one.mask.name, one.mask_kind) for one in self.records)
+
     def unit(self, number: int) -> Unit:
         """What unit `number` is."""
         record = self.records[number]
@@ -180,20 +211,21 @@ class PictureSource:
 
     def read(self, number: int) -> Slice:
         """Pixels and targets of unit `number`."""
-        record = self.records[number]
-        image = read_image(record.image)
+        return self._slice(self.records[number])
+
+    def _slice(self, record: Record) -> Slice:
+        image, labels = read_image(record.image), read_mask(record.mask).labels
         if image.values.dtype != np.uint8:
             raise IntensityError(
                 f"{record.image} has {image.values.dtype} pixels", expected="an 8-bit picture", fix="normalize it first"
             )
-        masks = self._targets(record)
-        if masks[0].shape != image.grid.shape[1:]:
+        if labels.shape != image.grid.shape:
             raise DataError(
-                f"{record.mask} is {masks[0].shape} and its image is {image.grid.shape[1:]} pixels",
+                f"{record.mask} is {labels.shape[1:]} and its image is {image.grid.shape[1:]} pixels",
                 expected="the same size",
                 fix="correct the pair or take it out of index.csv",
             )
-        return Slice(image.slice_rgb(0), masks)
+        return Slice(image.slice_rgb(0), self.targets_of(labels[0], record.mask_kind))
 
 
 @dataclass(frozen=True)
@@ -203,7 +235,7 @@ class Case:
     name: str
     image: Path
     mask: Path
-    patient: str
+    patient: str = ""
 
 
 def case_of(unit: str) -> str:
@@ -231,7 +263,10 @@ class CaseSource:
             raise DataError(f"no slice of {names} has a target", expected="masks with foreground", fix="check them")
 
     def _add(self, case: Case, targets_of: Targets, modality: str | None, window: str | None) -> None:
-        image = normalize(read_image(case.image, modality=modality), window)
+        try:
+            image = normalize(read_image(case.image, modality=modality), window)
+        except IntensityError as error:
+            raise IntensityError(f"{case.image}: {error.got}", expected=error.expected, fix=error.fix) from None
         mask = read_mask(case.mask, reference=image)
         kind = image.modality.value if image.modality else "unknown"
         for k in np.flatnonzero(mask.labels.any(axis=(1, 2))).tolist():
@@ -248,6 +283,15 @@ class CaseSource:
     def pictures(self) -> int:
         """As many."""
         return len(self)
+
+    def identity(self) -> str:
+        """Of the slices, with their pixels and targets."""
+        made = hashlib.sha256()
+        for unit, pixels, masks in self._slices:
+            made.update(unit.name.encode())
+            for array in (pixels, *masks):
+                made.update(np.ascontiguousarray(array).data)
+        return made.hexdigest()
 
     def unit(self, number: int) -> Unit:
         """What unit `number` is."""
@@ -276,6 +320,10 @@ class Mixed:
     def pictures(self) -> int:
         """Of all of them."""
         return sum(source.pictures for source in self.sources)
+
+    def identity(self) -> str:
+        """Of all of them in their order."""
+        return hashed([[source.identity()] for source in self.sources])
 
     def _place(self, number: int) -> tuple[Source, int]:
         which = bisect.bisect_right(self._ends, number)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from medsam.errors import DataError
-from medsam.training.checkpoint_run import Learner, Progress
+from medsam.training.checkpoint_run import WEIGHTS, Learner, Progress
 from medsam.training.config import TrainConfig
 from medsam.training.dataset import Batch, share, total_steps
 from medsam.training.distill import Teacher
@@ -28,6 +28,10 @@ from medsam.training.sources import Source
 from medsam.training.validation import Measure
 
 BAD_STEPS = 10  # in a row with a loss that is not finite, then the run stops
+
+
+class NotFiniteError(DataError):
+    """Too many losses in a row were not finite; raised on all processes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,11 +151,12 @@ def _count_bad(run: Run, losses: Tensor, names: list[str], progress: Progress) -
     finite = torch.isfinite(losses).tolist()
     mine = [name for name, good in zip(names, finite, strict=True) if not good]
     bad = [name for part in run.processes.gathered(mine) for name in part]
-    raise DataError(
+    weights = run.folder / "checkpoints" / f"step-{progress.step:08d}" / WEIGHTS
+    raise NotFiniteError(
         f"the loss or its gradient was not finite in {BAD_STEPS} steps in a row, the last at step {progress.step + 1}"
         f" (samples: {', '.join(bad[:20]) or 'none by itself'})",
         expected="a finite loss",
-        fix="look at these samples, or lower learning_rate, and resume from the last checkpoint",
+        fix=f"look at these samples; to go on without them or with a lower learning_rate, start a new run from {weights}",
     )
 
 
