@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,8 +32,10 @@ from medsam.errors import DataError, ModelUnavailableError, OutputError
 from medsam.evaluation.evaluate import Protocol, targets_of
 from medsam.models.catalog import CATALOG, cached, fetch
 from medsam.models.weights_file import digest
+from medsam.training.base import new_manifest
 from medsam.training.checkpoint_run import Progress
-from medsam.training.finetuning import paired, split
+from medsam.training.config import TrainConfig, read_config
+from medsam.training.finetuning import paired, split, unpaired
 from medsam.training.monitor import read_metrics
 from medsam.training.sources import CaseSource, case_of
 from medsam.training.step import take_step
@@ -280,6 +283,59 @@ def test_a_case_is_on_one_side_with_all_its_slices(tmp_path: Path) -> None:
     assert [len(side) for side in sides] == [6, 6]
     assert names == [{case.name for case in learn}, {case.name for case in kept}]
     assert not names[0] & names[1]
+
+
+def test_runs_lists_the_others_where_one_is_broken(
+    rings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = read_config(recipe(tmp_path / "recipe.toml", rings)).to_json()
+    for name in ("a/one", "b/one", "a/broken", "a/odd"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "config.json").write_text(config)
+        (tmp_path / name / "metrics.jsonl").write_text('{"step": 1, "loss": 0.5}\n{"step": null, "loss": 1}\n')
+    (tmp_path / "a/broken/config.json").write_text("{")
+    (tmp_path / "a/odd/metrics.jsonl").unlink()
+    (tmp_path / "a/odd/metrics.jsonl").mkdir()
+    figure = tmp_path / "curves.svg"
+    assert run_command(["runs", str(tmp_path / "a"), str(tmp_path / "b"), "--json", "--figure", str(figure)]) == 3
+    said = capsys.readouterr()
+    assert [Path(one["run"]).parent.name for one in json.loads(said.out)] == ["a", "b"]
+    assert [one["step"] for one in json.loads(said.out)] == [1, 1]
+    assert said.err.count("medsam: left out: ") == said.err.count("\n") == 2
+    drawn = figure.read_text()
+    assert "a/one" in drawn
+    assert "b/one" in drawn
+    assert run_command(["runs", str(tmp_path / "b"), "--figure", str(tmp_path / "curves.xyz")]) == 1
+    assert "expected one of .png, .svg, .pdf" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path / "b/one")
+    assert run_command(["runs", "."]) == 0
+    assert re.search(r"^ ?one ", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_what_is_part_of_no_case_is_named_and_a_folder_is_one(rings: Path, tmp_path: Path) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        for name in ("a", "b"):
+            shutil.copy(rings / folder / "0.png", tmp_path / folder / f"{name}.png")
+    (tmp_path / "images/notes.txt").write_text("x")
+    (tmp_path / "images/.hidden").write_text("x")
+    (tmp_path / "images/scan.v2").mkdir()
+    shutil.copy(rings / "masks/0.png", tmp_path / "masks/scan.v2.png")
+    shutil.copy(rings / "masks/0.png", tmp_path / "masks/c.png")
+    cases = paired(tmp_path / "images", tmp_path / "masks")
+    assert [case.name for case in cases] == ["a", "b", "scan.v2"]
+    assert unpaired(tmp_path / "images", tmp_path / "masks") == [
+        f"{tmp_path}/images/notes.txt has a suffix that no reader knows",
+        f"{tmp_path}/masks/c.png has no image in {tmp_path}/images",
+    ]
+
+
+def test_what_binds_the_base_binds_what_is_trained_from_it() -> None:
+    base = replace(CATALOG["lite-medsam"].manifest, licence="research only")
+    silent = TrainConfig(data=("x",), base="lite-medsam", like="")
+    assert new_manifest(base, silent).licence == "not stated; trained from lite-medsam, which has: research only"
+    assert new_manifest(base, replace(silent, licence="CC BY-NC 4.0")).licence == "CC BY-NC 4.0"
+    assert new_manifest(replace(base, licence=None), silent).licence is None
 
 
 def test_files_of_one_patient_are_on_one_side(rings: Path, tmp_path: Path) -> None:

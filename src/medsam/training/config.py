@@ -160,19 +160,6 @@ class TrainConfig:
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 or more and less than 1")
         _require(0 < self.layer_decay <= 1, "layer_decay", self.layer_decay, "more than 0 and at most 1, which is off")
         _require(self.cosine_weight >= 0, "cosine_weight", self.cosine_weight, "0 or more")
-        if self.student:
-            _require(
-                self.encoder == "full", "encoder", self.encoder, '"full" with a student, which is all of it that learns'
-            )
-            wanted = '"frozen" with a student, which keeps what its teacher has'
-            _require(self.prompt_encoder == "frozen", "prompt_encoder", self.prompt_encoder, wanted)
-            wanted = '"none" with a student, whose teacher sees each picture once'
-            _require(self.augmentation == "none", "augmentation", self.augmentation, wanted)
-            _require(
-                self.quality_weight == 0, "quality_weight", self.quality_weight, "0 with a student: no mask is made"
-            )
-        else:
-            _require(self.student_start == "random", "student_start", self.student_start, '"random" without a student')
         if self.layer_decay < 1:
             wanted = "an encoder that learns, or layer_decay = 1"
             _require(self.encoder != "frozen", "layer_decay", self.layer_decay, wanted)
@@ -192,8 +179,24 @@ class TrainConfig:
             _require(self.encoder != "frozen", "encoder", self.encoder, wanted)
             wanted = "false with compile = true, which cannot see into blocks that are computed twice"
             _require(not self.checkpoint_activations, "checkpoint_activations", True, wanted)
+        self._check_student()
         self._check_frame()
         self._check_prompts()
+
+    def _check_student(self) -> None:
+        if self.student:
+            _require(
+                self.encoder == "full", "encoder", self.encoder, '"full" with a student, which is all of it that learns'
+            )
+            wanted = '"frozen" with a student, which keeps what its teacher has'
+            _require(self.prompt_encoder == "frozen", "prompt_encoder", self.prompt_encoder, wanted)
+            wanted = '"none" with a student, whose teacher sees each picture once'
+            _require(self.augmentation == "none", "augmentation", self.augmentation, wanted)
+            _require(
+                self.quality_weight == 0, "quality_weight", self.quality_weight, "0 with a student: no mask is made"
+            )
+        else:
+            _require(self.student_start == "random", "student_start", self.student_start, '"random" without a student')
 
     def _check_frame(self) -> None:
         _require(self.frame_size in (0, 256, 512, 1024), "frame_size", self.frame_size, "0, 256, 512 or 1024")
