@@ -20,7 +20,7 @@ from medsam.errors import DataError
 from medsam.models.manifest import Manifest
 from medsam.training.config import TrainConfig
 from medsam.training.dataset import Draws
-from medsam.training.sources import StoreSource
+from medsam.training.sources import Mixed, StoreSource
 
 LITE = Manifest(name="m", architecture="tiny_vit", frame_size=64, fit="pad", interpolation="area")
 
@@ -51,6 +51,18 @@ def test_units_are_pairs_or_pictures_with_all_their_targets(store: Path) -> None
     assert one.pixels_HW3.shape == (64, 80, 3)
     assert sorted(int(np.flatnonzero(mask.any(axis=0))[0]) for mask in one.masks) == [10, 45]
     assert np.array_equal(pickle.loads(pickle.dumps(pictures)).read(1).pixels_HW3, pictures.read(1).pixels_HW3)
+
+
+def test_a_source_knows_its_pictures_and_itself(store: Path, tmp_path: Path) -> None:
+    pairs, pictures = (StoreSource(store, "train", by_picture=by) for by in (False, True))
+    assert pairs.pictures == pictures.pictures == len(pictures)
+    import_tree(store.parent / "tree", tmp_path / "again", name="squares", modality="MR", licence="CC0")
+    assert StoreSource(tmp_path / "again", "train", by_picture=True).identity() == pictures.identity()
+    others = [pairs.identity(), StoreSource(store, "tune", by_picture=True).identity()]
+    assert len({pictures.identity(), *others}) == 3
+    both = Mixed([pairs, pictures])
+    assert both.pictures == 2 * len(pictures)
+    assert both.identity() != Mixed([pictures, pairs]).identity()
 
 
 def test_a_recipe_opens_its_store(store: Path) -> None:

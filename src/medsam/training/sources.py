@@ -155,7 +155,8 @@ class StoreSource:
     def identity(self) -> str:
         """Of the pairs and their order; a store made again of the same files has the same."""
         names = self.store.catalogue["sample_id"].combine_chunks()
-        return hashed(names.take(rows).to_pylist() for rows in self._rows)
+        ends = np.cumsum([len(rows) for rows in self._rows]).astype(str).tolist()  # where each unit's pairs end
+        return hashed([names.take(np.concatenate(self._rows)).to_pylist(), ends])
 
     def unit(self, number: int) -> Unit:
         """What unit `number` is."""
