@@ -35,6 +35,9 @@ class Squares:
     def __len__(self) -> int:
         return 2
 
+    def identity(self) -> str:
+        return "squares"
+
     def unit(self, number: int):
         from medsam.training.sources import Unit
 
