@@ -31,6 +31,7 @@ from published import peak_mib, stand_in_torchvision
 
 # lite: LiteMedSAM, all of it, at its own frame of 256; lite_given_back: the same, with freed memory given back
 SIDES = ("released", "ours", "ours_compiled", "ours_checkpointed", "lite", "lite_given_back")
+# On request only, as `--side ours_bf16 512 1 2 cpu`: for processors that compute in bfloat16.
 LOADED = 96  # samples that are timed
 PAPER_PAIRS, PAPER_EPOCHS = 1_570_263, 150  # Methods: image-mask pairs, Training protocol
 # Dense TFLOP/s by the data sheets of the SXM boards, by the name torch gives; other boards have other peaks.
@@ -127,7 +128,7 @@ def seconds_and_memory(side: str, frame: int, batch: int, rounds: int, device: s
     one = one.to(torch.device(device))
     model = model_of(side, frame).to(device)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4, weight_decay=0.01)
-    half = device == "cuda" and side != "released"
+    half = side == "ours_bf16" or (device == "cuda" and side != "released")
     times = []
     with (
         nullcontext()
