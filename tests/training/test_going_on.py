@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -26,7 +27,7 @@ from medsam.training import checkpoint_run
 from medsam.training.dataset import Draws, micro_batches
 from medsam.training.loop import SUMS, fit
 from medsam.training.monitor import read_metrics
-from medsam.training.sources import Slice, Source, Unit
+from medsam.training.sources import Case, CaseSource, Slice, Source, Unit
 from medsam.training.step import take_step
 
 LONG = replace(CONFIG, epochs=4, save_every=100, validate_every=100)
@@ -115,6 +116,15 @@ def test_a_bad_picture_is_known_before_the_first_step(
         source(folder, "train")
 
 
+def test_a_case_that_cannot_be_normalized_is_named(tmp_path: Path) -> None:
+    pixels = np.full((2, 20, 20), np.nan, np.float32)
+    nibabel.save(nibabel.Nifti1Image(pixels, np.eye(4)), tmp_path / "p7.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(np.ones((2, 20, 20), np.uint8), np.eye(4)), tmp_path / "mask.nii.gz")
+    case = Case("p7", tmp_path / "p7.nii.gz", tmp_path / "mask.nii.gz")
+    with pytest.raises(IntensityError, match=r"p7\.nii\.gz: .*NaN"):
+        CaseSource([case], lambda labels, kind: [labels > 0], modality="MR", window=None)
+
+
 def test_a_run_goes_on_with_the_data_it_began_with_only(discs: Path, tmp_path: Path) -> None:
     folder = copied(discs, tmp_path / "discs")
     train(folder, tmp_path / "run")
@@ -128,6 +138,31 @@ def test_a_run_goes_on_with_the_data_it_began_with_only(discs: Path, tmp_path: P
         train(folder, tmp_path / "run", resume=True)
     index.write_text("\n".join(rows) + "\n")
     assert train(folder, tmp_path / "run", resume=True).finished
+
+
+def test_two_at_once_do_not_train_in_one_folder(discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "run"
+    monkeypatch.setattr("medsam.training.loop.LEAVING", 0.2)
+    tried: list[str] = []
+
+    def second(*arguments: Any, **named: Any) -> Any:
+        if not tried:
+            left = sorted(path.name for path in run.rglob("*"))
+            for resume in (True, False):
+                with pytest.raises(MedsamError) as refusal:
+                    train(discs, run, resume=resume)
+                tried.append(str(refusal.value))
+            assert sorted(path.name for path in run.rglob("*")) == left
+        return take_step(*arguments, **named)
+
+    monkeypatch.setattr("medsam.training.loop.take_step", second)
+    train(discs, run)
+    assert "another run writes to" in tried[0]
+    assert "has a run already" in tried[1]
+    monkeypatch.undo()
+    train(discs, tmp_path / "alone")
+    assert same(weights(run), weights(tmp_path / "alone"))
+    train(discs, run, resume=True)  # free again
 
 
 def test_a_run_killed_before_its_first_checkpoint_leaves_nothing_twice(

@@ -30,6 +30,7 @@ from medsam.data.slides import read_slide
 from medsam.data.split import FRACTIONS, check_fractions
 from medsam.engine import Engine, run
 from medsam.errors import DataError, MedsamError, OutputError
+from medsam.io.lock import LOCK, alone
 
 FORMAT = 1  # of the store's files
 RECIPE = 2  # raised whenever the same sources would make other bytes
@@ -340,31 +341,22 @@ def _sweep(store: Path) -> None:
         shutil.rmtree(gone, ignore_errors=True)
     for folder in (store, store / "datasets", store / "cards"):
         for file in folder.glob(".*.*"):
-            if file.is_file() and file.name != ".lock":
+            if file.is_file() and file.name != LOCK:
                 file.unlink(missing_ok=True)
 
 
 @contextmanager
 def _locked(store: Path) -> Iterator[None]:
     """One run at a time on a store; the lock goes with the process, however it ends."""
-    import fcntl
-
     try:
         (store / "shards").mkdir(parents=True, exist_ok=True)
-        file = (store / ".lock").open("a")
     except OSError as error:
         raise OutputError(
             f"{store} cannot be made ({error.strerror})",
             expected="a writable folder",
             fix="check the path and its permissions",
         ) from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise OutputError(
-                f"another run writes to {store}", expected="one run at a time", fix="wait for it, or end it"
-            ) from None
+    with alone(store):
         yield
 
 

@@ -25,6 +25,7 @@ from torch.optim import Optimizer
 
 from medsam.errors import CheckpointError, DataError, OutputError
 from medsam.io import atomic
+from medsam.io.lock import LOCK
 from medsam.models.checkpoint import save_checkpoint
 from medsam.models.manifest import Manifest
 from medsam.models.medsam import MedSAM
@@ -104,6 +105,16 @@ def room(run: Path, learner: Learner) -> Need:
         there = size_of(run / "checkpoints") + sum(file.stat().st_size for file in run.glob("*") if file.is_file())
     wanted = (KEPT + 1) * (weights + moments) + 2 * weights
     return Need(run, max(0, wanted - there), "the checkpoints and weights of this run")
+
+
+def make_folder(run: Path) -> None:
+    """Make the folder of a run.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    with _refused(run):
+        run.mkdir(parents=True, exist_ok=True)
 
 
 def save(run: Path, learner: Learner, progress: Progress, processes: Processes) -> Path:
@@ -194,7 +205,7 @@ def sweep(run: Path) -> None:
     for left in (run / "checkpoints").glob(".*"):
         shutil.rmtree(left, ignore_errors=True)
     for left in [*run.glob(".*"), *(run / "examples").glob(".*")]:
-        if left.is_file():
+        if left.is_file() and left.name != LOCK:
             left.unlink(missing_ok=True)
 
 

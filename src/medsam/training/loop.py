@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from medsam.errors import DataError, MedsamError
 from medsam.inference.predictor import Predictor
 from medsam.inference.runtime import Precision, TorchRuntime, choose_device
 from medsam.io.atomic import replacing
+from medsam.io.lock import alone
 from medsam.models.checkpoint import save_checkpoint
 from medsam.models.manifest import Manifest
 from medsam.models.medsam import MedSAM
@@ -45,6 +46,7 @@ from medsam.training.step import NotFiniteError, Run, is_half, take_step
 from medsam.training.validation import Measure, Measured, measure, note
 
 SAME_CTRL_C = 1.0  # seconds
+LEAVING = 10.0  # seconds that loader processes of a killed run may take to be gone
 CONFIG, DATA, MODEL, BEST, CURVE = "config.json", "data.json", "model.safetensors", "best.safetensors", "curve.png"
 SUMS = "SHA256SUMS"
 
@@ -100,8 +102,12 @@ def fit(
         require_tensorboard()
     if config.compile:
         require_compiler(choose_device(device))
-    with joined(device, config.global_batch) as processes, freed_memory_kept(processes.device, config):
-        processes.agreed(partial(_claim, folder, config, resume=resume))
+    with (
+        joined(device, config.global_batch) as processes,
+        freed_memory_kept(processes.device, config),
+        ExitStack() as held,
+    ):
+        begun = processes.agreed(partial(_claim, folder, config, held, resume=resume))
         learner, objective = _learner(config, model, manifest, processes)
         run = Run(
             config=config,
@@ -115,7 +121,7 @@ def fit(
             measures=measures,
             units=len(train),
         )
-        processes.agreed(partial(_begin, run, train))
+        processes.agreed(partial(_begin, run, train, None if begun else held))
         progress = checkpoint_run.resume(folder, learner, processes) if resume else Progress()
         outcome = _loop(run, train, progress)
         if outcome.finished:
@@ -124,25 +130,32 @@ def fit(
     return outcome
 
 
-def _claim(folder: Path, config: TrainConfig, *, resume: bool) -> None:
-    """Refuse a folder that has a run already, or hold the configuration of the one that goes on to it."""
+def _claim(folder: Path, config: TrainConfig, held: ExitStack, *, resume: bool) -> bool:
+    """Refuse a folder that has a run already, or hold the configuration of the one that goes on to it; is there one?"""
     record = folder / CONFIG
-    if record.is_file() and not resume:
-        raise DataError(f"{folder} has a run already", expected="a new folder", fix="pass --resume, or another -o")
-    if record.is_file():
-        checkpoint_run.sweep(folder)
-        changed = {n: v for n, v in differences(load_config(record), config).items() if n not in FREE_ON_RESUME}
-        if changed:
-            text = ", ".join(f"{name} {old!r} -> {new!r}" for name, (old, new) in changed.items())
-            raise DataError(
-                f"the run in {folder} was started with another configuration ({text})",
-                expected="the same",
-                fix="leave --config out to go on, or start a new run with -o",
-            )
+    if not record.is_file():
+        return False
+    if not resume:
+        raise _begun(folder)
+    held.enter_context(alone(folder, wait=LEAVING))
+    checkpoint_run.sweep(folder)
+    changed = {n: v for n, v in differences(load_config(record), config).items() if n not in FREE_ON_RESUME}
+    if changed:
+        text = ", ".join(f"{name} {old!r} -> {new!r}" for name, (old, new) in changed.items())
+        raise DataError(
+            f"the run in {folder} was started with another configuration ({text})",
+            expected="the same",
+            fix="leave --config out to go on, or start a new run with -o",
+        )
+    return True
 
 
-def _begin(run: Run, train: Source) -> None:
-    """Note the configuration and the data, once nothing speaks against the run."""
+def _begun(folder: Path) -> DataError:
+    return DataError(f"{folder} has a run already", expected="a new folder", fix="pass --resume, or another -o")
+
+
+def _begin(run: Run, train: Source, new: ExitStack | None) -> None:
+    """Note the configuration and the data, once nothing speaks against the run; a new one takes its folder here."""
     data = {"train": train.identity(), "tune": None if run.tune is None else run.tune.identity()}
     data["teacher"] = None if run.teacher is None else run.teacher.predictor.weights
     record = run.folder / DATA
@@ -161,6 +174,11 @@ def _begin(run: Run, train: Source) -> None:
         measured = 0 if run.tune is None or run.features is None else run.tune.pictures
         needs.append(kept.room(min(drawn, train.pictures) + min(measured, run.config.validation_images)))
     check_room(needs)
+    if new is not None:
+        checkpoint_run.make_folder(run.folder)
+        new.enter_context(alone(run.folder))
+        if (run.folder / CONFIG).is_file():  # somebody else was faster
+            raise _begun(run.folder)
     for path, text in ((record, json.dumps(data, indent=1) + "\n"), (run.folder / CONFIG, run.config.to_json())):
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
