@@ -16,7 +16,7 @@ MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60  # without its docstring: flags of the command are described there
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
 # Everywhere else an error is named; here any error of somebody else's code must end in words.
-BROAD_NETS = {"cli/doctor.py", "data/curate.py", "io/slides.py"}
+BROAD_NETS = {"cli/doctor.py", "evaluation/comparators.py", "data/store/curate.py", "io/pictures/slides.py"}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -77,3 +77,35 @@ def test_nothing_is_unpickled_and_nets_are_narrow() -> None:
 
 def raises_again(handler: ast.ExceptHandler) -> bool:
     return any(isinstance(node, ast.Raise) for node in ast.walk(handler))
+
+
+# Modules whose behaviour is tested where it is used, with the reason. At most ten.
+TESTED_ELSEWHERE = {
+    "annotation/study/migrations/env.py": "Alembic runs it; tests/annotation/study/test_database.py opens past schemas",
+    "annotation/study/migrations/versions/0001_first.py": "tests/annotation/study/test_tables.py compares what it makes",
+    "jobs/annotate.py": "tests/cli/test_annotate.py runs it by the command",
+    "jobs/evaluate.py": "tests/cli/test_evaluate.py runs it by the command",
+    "jobs/info.py": "tests/cli/test_info.py runs it by the command",
+    "jobs/measure.py": "tests/cli/test_measure.py runs it by the command",
+    "jobs/report.py": "tests/cli/test_report.py runs it by the command",
+    "jobs/report_pictures.py": "tests/cli/test_report.py opens its pictures",
+    "server/schemas.py": "forms of bodies alone; every test of the server sends and reads them",
+    "training/specialist/card.py": "tests/training/specialist/test_run.py reads the card of a run",
+}
+
+
+def test_every_module_has_a_test_file_of_its_name() -> None:
+    """tests/ mirrors src/medsam: who looks for the tests of a module finds them by its path."""
+    modules = {str(p.relative_to(ROOT / "src/medsam")) for p in SOURCES if p.name != "__init__.py"}
+    missing = {m for m in modules if not (ROOT / "tests" / Path(m).with_name(f"test_{Path(m).name}")).is_file()}
+    assert missing == set(TESTED_ELSEWHERE)
+    assert len(TESTED_ELSEWHERE) <= 10
+
+
+def test_a_public_class_name_stands_once() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in SOURCES:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(str(path.relative_to(ROOT / "src/medsam")))
+    assert {name: found for name, found in homes.items() if len(found) > 1} == {}

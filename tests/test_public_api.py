@@ -12,7 +12,7 @@ import medsam
 
 def test_public_names_are_the_list_and_sorted() -> None:
     assert medsam.__all__ == [
-        "Grid", "Image", "Mask", "MedsamError", "Predictor", "annotate", "dice", "load_predictor", "normalize",
+        "Client", "Grid", "Image", "Mask", "MedsamError", "Predictor", "annotate", "dice", "load_predictor", "normalize",
         "normalized_surface_distance", "read_image", "read_mask", "segment_volume", "write_mask",
     ]  # fmt: skip
 

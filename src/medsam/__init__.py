@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from medsam.annotation.annotate import annotate
+    from medsam.client.client import Client
     from medsam.errors import MedsamError
     from medsam.evaluation.metrics import dice, normalized_surface_distance
     from medsam.imaging.image import Grid, Image, Mask
     from medsam.imaging.intensity import normalize
     from medsam.inference.predictor import Predictor, load_predictor
-    from medsam.inference.volume import segment_volume
+    from medsam.inference.volume.objects import segment_volume
     from medsam.io.formats import read_image, read_mask, write_mask
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Client": "medsam.client.client",
     "Grid": "medsam.imaging.image",
     "Image": "medsam.imaging.image",
     "Mask": "medsam.imaging.image",
@@ -33,11 +35,12 @@ _HOMES = {
     "normalized_surface_distance": "medsam.evaluation.metrics",
     "read_image": "medsam.io.formats",
     "read_mask": "medsam.io.formats",
-    "segment_volume": "medsam.inference.volume",
+    "segment_volume": "medsam.inference.volume.objects",
     "write_mask": "medsam.io.formats",
 }
 
 __all__ = [
+    "Client",
     "Grid",
     "Image",
     "Mask",

@@ -1,5 +1,7 @@
 """Run a function over shards: in this process, on this machine's cores, or on a Ray cluster that exists already.
 
+Of a cluster there are also Devices: one object on each of them, whose methods are called from here.
+
 There is no scheduler here. A function must be idempotent: an engine may run a shard again when a worker or node died,
 and two attempts may overlap. Results come back in the order of the shards, whatever order they finished in.
 """
@@ -7,15 +9,18 @@ and two attempts may overlap. Results come back in the order of the shards, what
 from __future__ import annotations
 
 import concurrent.futures
+import logging
 import multiprocessing
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from medsam.errors import DataError, MissingDependencyError, RemoteError
 
@@ -27,8 +32,11 @@ Result = TypeVar("Result")
 Engine = Literal["local", "processes", "ray"]
 ENGINES: tuple[Engine, ...] = ("local", "processes", "ray")
 
+log = logging.getLogger("medsam")
 ATTEMPTS = 4  # a shard whose worker dies this often is a bug or too large for the machine, not bad luck
 KNOCK_SECONDS = 10
+START_SECONDS = 300  # in which a device of a cluster must have become ready: it loads a model first
+LOOK_SECONDS = 2  # between two looks at which nodes a cluster has
 IN_FLIGHT_PER_WORKER = 2  # enough to keep a worker busy, few enough that results do not pile up
 
 
@@ -69,11 +77,11 @@ def run(
     if engine == "ray":
         return _run_on_ray(function, shards, workers, address)
     if engine == "processes":
-        return _run_on_processes(function, shards, workers or cores())
+        return _run_on_processes(function, shards, workers or count_cores())
     return map(function, shards)
 
 
-def cores() -> int:
+def count_cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -177,7 +185,9 @@ def _connect(ray: ModuleType, workers: int | None, address: str | None) -> None:
         if address is not None:
             _knock(address)  # Ray itself tries for minutes
         if address is None:
-            ray.init(num_cpus=workers or cores(), include_dashboard=False, log_to_driver=False, configure_logging=False)
+            ray.init(
+                num_cpus=workers or count_cores(), include_dashboard=False, log_to_driver=False, configure_logging=False
+            )
         else:
             ray.init(address=address, log_to_driver=False, configure_logging=False)
     except (OSError, RuntimeError, ValueError) as error:
@@ -220,3 +230,148 @@ def _ray_results(
         while given in done:
             yield done.pop(given)
             given += 1
+
+
+class _Held:
+    """What Ray keeps on a node: the object is made by start, so that its errors come back whole."""
+
+    def __init__(self, make: Callable[[], object]) -> None:
+        self._make = make
+
+    def start(self) -> None:
+        self._held = self._make()
+
+    def call(self, method: str, arguments: tuple[object, ...]) -> object:
+        return getattr(self._held, method)(*arguments)
+
+
+@dataclass(eq=False)
+class _Device:
+    """An actor, the place it takes, and the calls that it has not answered."""
+
+    place: tuple[str, int]
+    actor: Any
+    calls: int = 0
+
+
+class Devices:
+    """One object on each device of a Ray cluster: on each GPU, or, where there is none, on each node with all its cores.
+
+    A call goes to the device that has least to do. One whose node dies is made again on another, so that it must be
+    idempotent; nodes that come later are taken in. Threads may share this.
+
+    Args:
+        make: Makes the object on its node; importable there.
+        address: Of a running cluster; left out, Ray starts one on this machine.
+
+    Raises:
+        MissingDependencyError: Ray is not installed.
+        RemoteError: the cluster cannot be reached, or has no device that becomes ready. Else what make raises.
+    """
+
+    def __init__(self, make: Callable[[], object], *, address: str | None = None) -> None:
+        self._ray = _ray()
+        if not self._ray.is_initialized():
+            _connect(self._ray, None, address)
+        self._make = make
+        self._lock = threading.Lock()
+        self._ready: list[_Device] = []
+        self._starting: dict[Any, _Device] = {}
+        self._refused: set[tuple[str, int]] = set()  # nodes that came later and cannot make the object
+        self._looked = 0.0
+        self._welcomed = False
+        self._release(self._take())
+        self._welcomed = True
+
+    def __len__(self) -> int:
+        """How many are ready."""
+        return len(self._ready)
+
+    def call(self, method: str, *arguments: object) -> object:
+        """Call a method of one of the objects.
+
+        Raises:
+            RemoteError: no device is left, or several died of this call. Else what the method raises.
+        """
+        lost = self._ray.exceptions
+        for _ in range(ATTEMPTS):
+            device = self._take()
+            try:
+                return self._ray.get(device.actor.call.remote(method, arguments))
+            except lost.RayTaskError as error:
+                raise error.cause from None
+            except (lost.RayActorError, lost.ActorUnschedulableError, lost.ObjectLostError, lost.OutOfMemoryError):
+                self._drop(device)
+            finally:
+                self._release(device)
+        raise RemoteError(
+            f"{ATTEMPTS} devices of the cluster died in the same call", expected="one that lives through it",
+            fix="look for the out-of-memory killer in the system logs of the nodes",
+        )  # fmt: skip
+
+    def _take(self) -> _Device:
+        """The ready device with the fewest calls; waits where none is."""
+        if not self._ray.is_initialized():  # Ray would start another one by itself
+            raise RemoteError("a cluster that was left", expected="an open one", fix="load the model again")
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            with self._lock:
+                self._look_for_devices()
+                starting = list(self._starting)
+                self._welcome(starting)
+                if self._ready and (self._welcomed or not self._starting):
+                    device = min(self._ready, key=lambda one: one.calls)
+                    device.calls += 1
+                    return device
+            if starting:
+                self._ray.wait(starting, num_returns=1, timeout=LOOK_SECONDS)
+            else:
+                time.sleep(LOOK_SECONDS / 10)
+        raise RemoteError(
+            f"no device of the cluster became ready in {START_SECONDS} s", expected="a node with free cores or a GPU",
+            fix="see `ray status`; start a node, or leave --engine out",
+        )  # fmt: skip
+
+    def _look_for_devices(self) -> None:
+        """Start what is missing on the nodes that live."""
+        if time.monotonic() - self._looked < LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        nodes = {node["NodeID"]: node["Resources"] for node in self._ray.nodes() if node["Alive"]}
+        kind = "GPU" if any(has.get("GPU") for has in nodes.values()) else "CPU"
+        taken = {one.place for one in [*self._ready, *self._starting.values()]} | self._refused
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        for node, has in nodes.items():
+            count = int(has.get("GPU", 0)) if kind == "GPU" else int(has.get("CPU", 0) >= 1)
+            for place in {(node, n) for n in range(count)} - taken:
+                needs = {"num_gpus": 1, "num_cpus": 0} if kind == "GPU" else {"num_cpus": int(has["CPU"])}
+                here = NodeAffinitySchedulingStrategy(node, soft=False)
+                actor = self._ray.remote(_Held).options(scheduling_strategy=here, **needs).remote(self._make)
+                self._starting[actor.start.remote()] = _Device(place, actor)
+
+    def _welcome(self, starting: list[Any]) -> None:
+        """Take in what has started; what died on the way is started anew with the next look."""
+        done, _ = self._ray.wait(starting, num_returns=len(starting), timeout=0) if starting else ([], [])
+        for reference in done:
+            device = self._starting.pop(reference)
+            try:
+                self._ray.get(reference)
+            except self._ray.exceptions.RayTaskError as error:
+                if not self._welcomed:
+                    raise error.cause from None
+                log.warning("a node that came later is left out: %s", error.cause)
+                self._refused.add(device.place)
+            except self._ray.exceptions.RayError:
+                continue
+            else:
+                self._ready.append(device)
+
+    def _drop(self, device: _Device) -> None:
+        with self._lock:
+            if device in self._ready:
+                self._ready.remove(device)
+
+    def _release(self, device: _Device) -> None:
+        with self._lock:
+            device.calls -= 1

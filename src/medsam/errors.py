@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
+CREDENTIALS = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]+:/{1,2})\S*@")  # pathlib folds the two slashes
+
+
+def hide_credentials(text: str) -> str:
+    """Take user and password out of every address in a text."""
+    return CREDENTIALS.sub(r"\1", text)
+
 
 class MedsamError(Exception):
-    """Base of all errors the package raises on purpose.
+    """Base of all errors the package raises on purpose; no address in its message shows a password.
 
     Args:
         got: What came, with the offending value or path.
@@ -13,7 +22,9 @@ class MedsamError(Exception):
     """
 
     def __init__(self, got: str, *, expected: str, fix: str) -> None:
-        super().__init__(f"{got}; expected {expected}; {fix}")
+        got, expected, fix = map(hide_credentials, (got, expected, fix))
+        # A name or a value out of a file may hold line ends; the message is one line.
+        super().__init__(" ".join(f"{got}; expected {expected}; {fix}".splitlines()))
         self.got = got
         self.expected = expected
         self.fix = fix
@@ -65,3 +76,7 @@ class RemoteError(MedsamError):
 
 class DataError(MedsamError):
     """A data set card, a store or a catalogue is invalid or inconsistent."""
+
+
+class ConflictError(MedsamError):
+    """A revision was saved by somebody else meanwhile; nothing was written, and theirs can be asked for."""

@@ -31,7 +31,10 @@ def test_two_marked_slices_give_the_whole_object(bright, scan):
     result = annotate(bright, scan, cross(1, 1) + cross(1, 7))
     assert np.array_equal(result.mask.labels > 0, scan.values > 127)
     assert list(result.boxes[1]) == list(result.scores[1]) == list(range(1, 8))
-    assert result.boxes[1][4] == (66 - 5, 100 - 5, 105 + 5, 129 + 5)  # the bare rectangle and the default margin
+    assert result.boxes[1][7] == (78 - 5, 100 - 5, 117 + 5, 129 + 5)  # the bare rectangle and the default margin
+    linear = annotate(bright, scan, cross(1, 1) + cross(1, 7), interpolation="linear").boxes[1]
+    assert linear[4] == (66 - 5, 100 - 5, 105 + 5, 129 + 5)
+    assert result.boxes[1][4][0] < linear[4][0] < linear[4][2] < result.boxes[1][4][2]
     assert set(result.seconds) == {"boxes", "encode", "decode"}
     assert result.mask.names == {1: "bar"}
     assert result.mask.grid.same_as(scan.grid)
@@ -99,7 +102,8 @@ def test_bad_input_is_refused(bright, scan):
 
 
 def test_no_margin_gives_the_bare_rectangle_over_the_lines(bright, scan):
-    assert annotate(bright, scan, cross(1, 1) + cross(1, 7), margin_px=0).boxes[1][4] == (66, 100, 105, 129)
+    bare = annotate(bright, scan, cross(1, 1) + cross(1, 7), interpolation="linear", margin_px=0)
+    assert bare.boxes[1][4] == (66, 100, 105, 129)
 
 
 def test_markers_drawn_on_the_same_voxels_in_another_order_are_turned(bright, scan):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
+from patient_grid import GRID, mm, save
 from pydicom.sr.codedict import codes
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
@@ -18,13 +16,7 @@ from medsam.imaging.image import Grid, Mask
 from medsam.io.formats import read_image, write_mask
 
 # Oblique to nothing, but no axis is world-aligned by chance: x runs to the right, y to anterior, z down, off the origin.
-AFFINE = np.array([[0, 0, -0.8, 50], [0, -0.8, 0, 70], [-5, 0, 0, 300], [0, 0, 0, 1.0]])
-GRID = Grid((8, 40, 50), affine=AFFINE)
 TARGET = Target(GRID)
-
-
-def mm(*index):
-    return [round(float(v), 6) for v in GRID.to_world(np.array([index]))[0]]
 
 
 def ras(*index):
@@ -40,17 +32,12 @@ def line(*ends, system="LPS"):
     return {"type": "Line", "coordinateSystem": system, "controlPoints": points}
 
 
-def save(path: Path, content: object) -> Path:
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return path
-
-
 @pytest.mark.parametrize(("system", "place"), [("LPS", mm), ("RAS", ras), ("0", ras)])
 def test_slicer_lines_of_two_files_become_one_object(tmp_path, system, place):
     long = save(tmp_path / "L.mrk.json", {"markups": [line(place(3, 10, 5), place(3, 14, 25), system=system)]})
     short = save(tmp_path / "L_1.mrk.json", {"markups": [line(place(3, 6, 16), place(3, 18, 13), system=system)]})
     below = save(tmp_path / "L_2.mrk.json", {"markups": [line(place(6, 11, 6), place(6, 13, 22), system=system)]})
-    markers = read_markers([long, short, below], TARGET)
+    markers = read_markers([long, short, below], TARGET).markers
     assert [(m.label, m.slice) for m in markers] == [(1, 3), (1, 6)]
     assert np.allclose(markers[0].box, (5, 6, 25, 18), atol=1e-4)
 
@@ -64,7 +51,7 @@ def test_slicer_roi_is_a_rectangle_on_every_slice_it_holds(tmp_path):
         "size": [8.0, 16.0, 21.0],
         "orientation": [1, 0, 0, 0, 1, 0, 0, 0, 1],
     }
-    markers = read_markers([save(tmp_path / "R.mrk.json", {"markups": [roi]})], TARGET)
+    markers = read_markers([save(tmp_path / "R.mrk.json", {"markups": [roi]})], TARGET).markers
     assert [m.slice for m in markers] == [2, 3, 4, 5, 6]  # 21 mm: two slices of 5 mm to either side
     assert all(np.allclose(m.box, (20, 10, 30, 30)) for m in markers)
 
@@ -92,10 +79,10 @@ def test_files_written_by_3d_slicers_own_libraries_are_read(tmp_path):
         storage.SetFileName(str(tmp_path / name))
         assert storage.WriteData(node)
         paths.append(tmp_path / name)
-    [drawn] = read_markers(paths[:1], TARGET)
+    [drawn] = read_markers(paths[:1], TARGET).markers
     assert drawn.slice == 3
     assert np.allclose(drawn.points_xy, [(5, 10), (25, 14)], atol=1e-3)
-    boxes = read_markers(paths[1:], TARGET)
+    boxes = read_markers(paths[1:], TARGET).markers
     assert [m.slice for m in boxes] == [2, 3, 4, 5, 6]
     assert all(np.allclose(m.box, (20, 10, 30, 30), atol=1e-3) for m in boxes)
 
@@ -105,7 +92,7 @@ def test_csv_in_voxels_and_in_mm_agree(tmp_path):
     ends = ",".join(str(v) for v in (*mm(3, 10, 5), *mm(3, 14, 25)))
     ends2 = ",".join(str(v) for v in (*mm(4, 2, 1), *mm(4, 4, 3)))
     world = save(tmp_path / "w.csv", f"label,x0_mm,y0_mm,z0_mm,x1_mm,y1_mm,z1_mm\n1,{ends}\n2,{ends2}\n")
-    first, second = read_markers([voxels], TARGET), read_markers([world], TARGET)
+    first, second = read_markers([voxels], TARGET).markers, read_markers([world], TARGET).markers
     assert [(m.label, m.slice) for m in first] == [(m.label, m.slice) for m in second] == [(1, 3), (2, 4)]
     assert all(np.allclose(a.box, b.box, atol=1e-4) for a, b in zip(first, second, strict=True))
 
@@ -115,7 +102,7 @@ def test_json_in_voxels_and_in_mm_agree(tmp_path):
         {"label": 2, "slice": 3, "points": [[5, 10], [25, 14], [16, 6]], "name": "node"},
         {"label": 2, "points_mm": [ras(5, 1, 2), ras(5, 3, 4)]},
     ]
-    markers = read_markers([save(tmp_path / "m.json", {"coordinateSystem": "RAS", "markers": rows})], TARGET)
+    markers = read_markers([save(tmp_path / "m.json", {"coordinateSystem": "RAS", "markers": rows})], TARGET).markers
     assert [(m.label, m.slice, m.name) for m in markers] == [(2, 3, "node"), (2, 5, None)]
     assert markers[0].box == (5, 6, 25, 14)
     assert np.allclose(markers[1].box, (2, 1, 4, 3))
@@ -126,11 +113,11 @@ def test_label_volume_is_read_in_the_plane_asked_for(tmp_path):
     labels[2:6, 10, 7:20] = 4
     path = tmp_path / "m.nii.gz"
     write_mask(Mask(labels, GRID), path)
-    assert [m.slice for m in read_markers([path], TARGET)] == [2, 3, 4, 5]
-    coronal = read_markers([path], Target(GRID, axis=1))
+    assert [m.slice for m in read_markers([path], TARGET).markers] == [2, 3, 4, 5]
+    coronal = read_markers([path], Target(GRID, axis=1)).markers
     assert [(m.label, m.slice, m.box) for m in coronal] == [(4, 10, (7, 2, 19, 5))]
     with pytest.raises(GeometryError, match="mm away"):
-        read_markers([path], Target(Grid(GRID.shape, affine=AFFINE + np.eye(4, k=3))))
+        read_markers([path], Target(Grid(GRID.shape, affine=GRID.affine + np.eye(4, k=3))))
 
 
 def test_recist_of_an_npz(tmp_path):
@@ -138,7 +125,7 @@ def test_recist_of_an_npz(tmp_path):
     recist[4, 10, 5:30] = 1
     path = tmp_path / "case.npz"
     np.savez(path, imgs=np.zeros(GRID.shape, np.uint8), recist=recist)
-    assert [(m.slice, m.box) for m in read_markers([path], TARGET)] == [(4, (5, 10, 29, 10))]
+    assert [(m.slice, m.box) for m in read_markers([path], TARGET).markers] == [(4, (5, 10, 29, 10))]
     np.savez(path, imgs=np.zeros(GRID.shape, np.uint8), recist=recist[1:])
     with pytest.raises(InputFileError, match="recist"):
         read_markers([path], TARGET)
@@ -157,7 +144,28 @@ def test_recist_of_an_npz(tmp_path):
         ("a.mrk.json", '{"markups": [{"type": "Angle"}]}', "no line and no ROI"),
         ("a.mrk.json", '{"markups": [{"type": "Line"}]}', "no markups file"),
         ("a.mrk.json", '{"markups": [{"type": "Line", "coordinateUnits": "cm"}]}', "positions in mm"),
-        ("a.npz", "text", "cannot be read"),
+        ("a.npz", "text", "holds text"),
+        ("a.csv", "label,slice,x0,y0,x1,y1\n1,2,3,3,9,9,9\n", "more cells than columns"),
+        ("a.csv", "label,slice,x0,y0,x1,y1\n1,2,3,3,9,\0\n", "line 2"),
+        ("a.csv", "label,slice,x0,y0,x1,y1\n1,2,1e308,3,9,9\n", "more than 1000000"),
+        ("a.csv", "label,slice,x0,y0,x1,y1\n1,1e999,1,3,9,9\n", "line 2"),
+        ("a.json", '{"markers": [{"slice": Infinity, "points": [[3, 3], [9, 9]]}]}', "marker 1: OverflowError"),
+        (
+            "a.json",
+            '{"markers": [{"slice": 1, "points": [[1' + "0" * 400 + ", 3], [9, 9]]}]}",
+            "marker 1: OverflowError",
+        ),
+        ("a.json", '{"markers": [{"slice": 1' + "0" * 5000 + ', "points": [[3, 3], [9, 9]]}]}', "not JSON"),
+        ("a.json", '{"markers": [{"slice": 1, "points": [[NaN, 3], [9, 9]]}]}', "finite"),
+        ("a.json", '{"markers": [{"slice": 1, "label": 1e9, "points": [[3, 3], [9, 9]]}]}', "labels up to 65535"),
+        ("a.json", "[" * 100000, "nested too deeply"),
+        (
+            "a.mrk.json",
+            '{"markups": [{"type": "ROI", "center": [0, 0, 0], "size": [9, 9, 1e15]}]}',
+            "far from any scanner",
+        ),
+        ("a.mrk.json", '{"markups": [{"type": "ROI", "center": [0, 0, 0], "size": [9, 9]}]}', "no markups file"),
+        ("a.mrk.json", '{"markups": [{"type": "ROI", "center": [0, 0, 1e999], "size": [9, 9, 9]}]}', "far from any"),
     ],
 )
 def test_files_that_hold_no_markers_are_refused_in_words(tmp_path, name, content, message):
@@ -256,7 +264,7 @@ def test_structured_report_gives_one_object_per_tracking_identifier(tmp_path, se
     folder, datasets = series
     image = read_image(folder)
     path = report(tmp_path / "sr.dcm", datasets, LESIONS, in_space=in_space)
-    markers = read_markers([path], Target(image.grid, 0, folder))
+    markers = read_markers([path], Target(image.grid, 0, folder)).markers
     # The reader sorts slices along the normal, here by falling z: compare in the patient, not by index.
     first, last = (int(image.grid.to_index(np.array([mm(k, 0, 0)]))[0, 0].round()) for k in (2, 6))
     assert [(m.label, m.slice, m.name) for m in markers] == [(1, first, "lesion A")] * 2 + [(2, last, "lesion B")]
@@ -275,3 +283,35 @@ def test_pixel_positions_without_their_series_are_refused(tmp_path, series):
     empty = report(tmp_path / "none.dcm", datasets, {"typed in": []}, in_space=True)
     with pytest.raises(InputFileError, match="no line"):
         read_markers([empty], Target(GRID, 0, folder))
+
+
+def test_a_large_roi_costs_no_more_slices_than_the_scan_has(tmp_path):
+    roi = {"type": "ROI", "coordinateSystem": "LPS", "center": mm(4, 20, 25), "size": [8.0, 8.0, 1e6]}
+    markers = read_markers([save(tmp_path / "R.mrk.json", {"markups": [roi]})], TARGET).markers
+    assert [m.slice for m in markers] == list(
+        range(-1, 9)
+    )  # the first and the last lie outside, which is refused later
+
+
+def test_lines_of_one_lesion_are_one_object_on_request_and_a_guess_is_told(tmp_path):
+    near, far = line(mm(1, 4, 5), mm(1, 9, 8)), line(mm(6, 30, 35), mm(6, 38, 41))
+    path = save(tmp_path / "L.mrk.json", {"markups": [near, far]})
+    guessed = read_markers([path], TARGET)
+    assert [(m.label, m.slice) for m in guessed.markers] == [(1, 1), (2, 6)]
+    assert guessed.notice is not None
+    assert "2 lines without a label were taken for 2 objects" in guessed.notice
+    assert "--one-object" in guessed.notice
+    one = read_markers([path], TARGET, objects="one")
+    assert [(m.label, m.slice) for m in one.markers] == [(1, 1), (1, 6)]
+    assert one.notice is None
+    table = save(tmp_path / "L.csv", "label,slice,x0,y0,x1,y1\n1,1,5,4,8,9\n1,6,35,30,41,38\n")
+    same = read_markers([table], TARGET)
+    assert same.notice is None
+    assert [(m.label, m.slice) for m in same.markers] == [(1, 1), (1, 6)]
+    assert np.allclose([m.box for m in same.markers], [m.box for m in one.markers], atol=1e-4)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_changes_nothing(tmp_path, encoding):
+    (tmp_path / "a.csv").write_bytes("label,slice,x0,y0,x1,y1\n3,2,3,3,9,9\n".encode(encoding))
+    assert [(m.label, m.slice) for m in read_markers([tmp_path / "a.csv"], TARGET).markers] == [(3, 2)]

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-import medsam
-from medsam.cli.app import run
-from medsam.models.catalog import fetch
+from command import medsam, refused
+from medsam import dice, read_image, read_mask
+from medsam.models.weights.catalog import fetch
 
 
 @pytest.fixture(scope="module")
@@ -31,62 +31,73 @@ def ct(tmp_path_factory) -> Path:
     return folder
 
 
-def test_lines_on_two_slices_make_a_mask_on_three(ct, tmp_path, capsys):
+def test_lines_on_two_slices_make_a_mask_on_three(ct, tmp_path):
     out, picture, record = tmp_path / "tumor.nii.gz", tmp_path / "look.png", tmp_path / "run.json"
-    command = [
-        "annotate",
-        str(ct / "scan.nii.gz"),
-        "--markers",
-        str(ct / "markers.csv"),
-        "-o",
-        str(out),
-        "--modality",
-        "CT",
-    ]
-    assert run([*command, "--window", "soft-tissue", "--overlay", str(picture), "--record", str(record)]) == 0
-    said = capsys.readouterr().out
-    assert "on slices 1 to 3, 2 of 3 marked" in said
-    mask = medsam.read_mask(out)
-    truth = medsam.read_image(ct / "scan.nii.gz").values > 70
+    call = f"annotate {ct}/scan.nii.gz --markers {ct}/markers.csv -o {out} --modality CT --window soft-tissue"
+    ended = medsam(f"{call} --overlay {picture} --record {record}")
+    assert ended.code == 0
+    assert "on slices 1 to 3, 2 of 3 marked; lowest expected IoU 0." in ended.out
+    mask = read_mask(out)
+    truth = read_image(ct / "scan.nii.gz").values > 70
     assert mask.labels.any(axis=(1, 2)).tolist() == [False, True, True, True, False]
-    assert medsam.dice(mask.labels[1:4], truth[1:4]) > 0.9
-    assert mask.grid.same_as(medsam.read_image(ct / "scan.nii.gz").grid)
+    assert dice(mask.labels[1:4], truth[1:4]) > 0.9
+    assert mask.grid.same_as(read_image(ct / "scan.nii.gz").grid)
     kept = json.loads(record.read_text())
-    assert kept["boxes"]["1"]["2"] == [33 - 5, 23 - 5, 67 + 5, 57 + 5]
-    assert kept["model"]["name"] == "lite-medsam"
-    assert {"boxes", "encode", "decode", "total"} <= set(kept["seconds"])
+    [row] = kept["runs"]
+    half = (
+        17**2 + 0.5 * 1 * 1 * 5**2
+    ) ** 0.5 + 5  # sides of 34 mm, slices of 5 mm, half of a ball's gain, and the margin
+    between = {"label": 1, "slice": 2, "box": pytest.approx([50 - half, 40 - half, 50 + half, 40 + half])}
+    assert row["prompts"][1] == between
+    assert len(row["scores"]) == len(row["prompts"]) == 3
+    assert row["markers"] == [f"{ct}/markers.csv"]
+    assert row["voxels"] == {"1": int(mask.labels.sum())}
+    assert (kept["model"]["name"], kept["margin_px"], kept["window"]) == ("lite-medsam", 5, "soft-tissue")
+    assert {"boxes", "encode", "decode", "total"} <= set(row["seconds"])
     assert Picture.open(picture).size[0] > 100
+    assert refused(medsam(call), "exists already", "--overwrite")
+    assert medsam(f"{call} --overwrite --json").json["masks"][0]["voxels"] == row["voxels"]
 
 
-def test_one_volume_of_several_is_annotated(ct, tmp_path, capsys):
+def test_markers_of_several_files_are_joined_wherever_the_scan_stands(ct, tmp_path):
+    header, *rows = (ct / "markers.csv").read_text().splitlines()
+    for name, own in (("a.csv", rows[:2]), ("b.csv", rows[2:])):
+        (tmp_path / name).write_text("\n".join([header, *own]) + "\n")
+    flags = f"--markers {tmp_path}/a.csv --markers {tmp_path}/b.csv"
+    ended = medsam(f"annotate {flags} {ct}/scan.nii.gz -o {tmp_path}/m.nii.gz --modality CT --window soft-tissue")
+    assert ended.code == 0, ended.err
+    assert "on slices 1 to 3, 2 of 3 marked" in ended.out
+
+
+def test_one_volume_of_several_is_annotated(ct, tmp_path):
     scan = nibabel.load(ct / "scan.nii.gz")
     hu = np.asarray(scan.dataobj)
     nibabel.save(nibabel.Nifti1Image(np.stack([np.full_like(hu, 20), hu], axis=-1), scan.affine), tmp_path / "4d.nii")
-    flags = ["--markers", str(ct / "markers.csv"), "-o", str(tmp_path / "m.nii.gz"), "--modality", "CT"]
-    command = ["annotate", str(tmp_path / "4d.nii"), *flags, "--window", "soft-tissue"]
-    assert run(command) == 1
-    assert "--volume" in capsys.readouterr().err
-    assert run([*command, "--volume", "1"]) == 0
-    assert medsam.dice(medsam.read_mask(tmp_path / "m.nii.gz").labels[1:4], hu.T[1:4] > 70) > 0.9
+    flags = f"--markers {ct}/markers.csv -o {tmp_path}/m.nii.gz --modality CT --window soft-tissue"
+    assert refused(medsam(f"annotate {tmp_path}/4d.nii {flags}"), "--volume")
+    assert medsam(f"annotate {tmp_path}/4d.nii {flags} --volume 1").code == 0
+    assert dice(read_mask(tmp_path / "m.nii.gz").labels[1:4], hu.T[1:4] > 70) > 0.9
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (["--markers", "none.csv"], "does not exist"),
-        (["--modality", "CT"], "--window"),
-        (["--interpolation", "legacy", "--markers", "alone.csv"], "marked on slice 3 alone"),
-        (["--markers", "outside.csv"], "object 1 on slice 9"),
+        ("--markers none.csv", "does not exist"),
+        ("--modality CT", "--window"),
+        ("--interpolation legacy --markers alone.csv", "marked on slice 3 alone"),
+        ("--markers outside.csv", "object 1 on slice 9"),
     ],
 )
-def test_bad_input_ends_in_one_line_and_no_file(ct, tmp_path, capsys, monkeypatch, change, said):
+def test_bad_input_ends_in_one_line_and_no_file(ct, tmp_path, monkeypatch, change, said):
     monkeypatch.chdir(tmp_path)
     Path("alone.csv").write_text("label,slice,x0,y0,x1,y1\n1,3,5,5,20,20\n")
     Path("outside.csv").write_text("label,slice,x0,y0,x1,y1\n1,9,5,5,20,20\n")
-    markers = [] if "--markers" in change else ["--markers", str(ct / "markers.csv")]
-    window = [] if "CT" in change else ["--modality", "CT", "--window", "lung"]
-    assert run(["annotate", str(ct / "scan.nii.gz"), *markers, "-o", "out.nii.gz", *window, *change]) == 1
-    error = capsys.readouterr().err
-    assert said in error
-    assert error.count("\n") == 1
+    markers = "" if "--markers" in change else f"--markers {ct}/markers.csv"
+    window = "" if "CT" in change else "--modality CT --window lung"
+    assert refused(medsam(f"annotate {ct}/scan.nii.gz {markers} -o out.nii.gz {window} {change}"), said)
     assert not Path("out.nii.gz").exists()
+
+
+def test_markers_without_an_output_and_an_output_without_markers_are_refused(ct, tmp_path):
+    assert refused(medsam(f"annotate {ct}/scan.nii.gz -o {tmp_path}/a.nii.gz"), "without --markers", "in the browser")
+    assert refused(medsam(f"annotate {ct}/scan.nii.gz --markers {ct}/markers.csv"), "without --output")

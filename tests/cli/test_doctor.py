@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from medsam.cli.app import run
-from medsam.models.catalog import fetch
+from medsam.models.weights.catalog import fetch
 
 
 @pytest.fixture
@@ -61,20 +61,20 @@ def test_cache_that_cannot_be_written_is_broken(capsys, tmp_path, monkeypatch):
 def test_package_that_is_missing_or_too_old_is_told():
     from packaging.requirements import Requirement
 
-    from medsam.cli.doctor import problem_of
+    from medsam.cli.doctor import find_problem
 
-    assert problem_of(Requirement("a-package-nobody-has>=1")) == ["a-package-nobody-has missing"]
-    assert problem_of(Requirement("pytest>=10000"))[0].endswith("is not >=10000")
-    assert problem_of(Requirement("pytest")) == []
+    assert find_problem(Requirement("a-package-nobody-has>=1")) == ["a-package-nobody-has missing"]
+    assert find_problem(Requirement("pytest>=10000"))[0].endswith("is not >=10000")
+    assert find_problem(Requirement("pytest")) == []
 
 
 def test_check_that_throws_becomes_a_line():
-    from medsam.cli.doctor import careful
+    from medsam.cli.doctor import run_check
 
     def _broken_package():
         raise RuntimeError("operator torchvision::nms does not exist")
         yield
 
-    (finding,) = careful(_broken_package)
+    (finding,) = run_check(_broken_package)
     assert finding.state == "BROKEN"
     assert finding.text == "broken_package: operator torchvision::nms does not exist"

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from medsam.cli.app import run
-from medsam.models.catalog import CATALOG, cached, own_models, resolve
-from medsam.models.checkpoint import load_checkpoint
-from medsam.models.medsam import build
+from medsam.models.networks.medsam import build
+from medsam.models.weights.catalog import CATALOG, find_cached, list_own_models, resolve
+from medsam.models.weights.checkpoint import load_checkpoint
 
 
 @pytest.fixture(autouse=True)
@@ -89,13 +89,13 @@ def test_import_asks_what_a_bare_vit_is_like(capsys, tmp_path):
     assert run(["models", "import", str(path), "--name", "who", "--like", "sam-vit-b"]) == 1
     assert "313 missing" in capsys.readouterr().err
     assert run(["models", "import", str(path), "--name", "who", "--like", "nothing"]) == 1
-    assert own_models() == {}
+    assert list_own_models() == {}
 
 
 def test_import_like_another_model_takes_its_pre_processing(trained):
     assert run(["models", "import", str(trained), "--name", "first"]) == 0
     assert run(["models", "import", str(trained), "--name", "second", "--like", "first"]) == 0
-    first, second = own_models()["first"], own_models()["second"]
+    first, second = list_own_models()["first"], list_own_models()["second"]
     assert (first.fit, first.scaling, first.upsample) == (second.fit, second.scaling, second.upsample)
 
 
@@ -103,7 +103,13 @@ def test_convert_there_and_back_keeps_every_weight(capsys, trained, tmp_path):
     there, back = tmp_path / "there.safetensors", tmp_path / "back.pth"
     assert run(["models", "convert", str(trained), str(there)]) == 0
     assert run(["models", "convert", str(there), str(back), "--layout", "flat"]) == 0
-    assert "flat, tiny_vit, sha256" in capsys.readouterr().out
+    before = there.read_bytes()
+    assert run(["models", "convert", str(back), str(there)]) == 1
+    assert run(["models", "export", str(back), str(there)]) == 1
+    said = capsys.readouterr()
+    assert said.err.count("exists already") == 2
+    assert there.read_bytes() == before
+    assert "flat, tiny_vit, sha256" in said.out
     original = torch.load(trained, weights_only=True)["model"]
     result = torch.load(back, weights_only=True)
     assert list(original) == list(result)
@@ -141,7 +147,7 @@ def test_fetch_offline_and_unknown_are_one_line(capsys):
 
 def test_fetch_of_what_is_here_does_nothing(capsys, cache, monkeypatch):
     monkeypatch.delenv("MEDSAM_CACHE")
-    here = cached("lite-medsam")
+    here = find_cached("lite-medsam")
     monkeypatch.setenv("MEDSAM_CACHE", str(cache.parent))
     if here is None:
         monkeypatch.delenv("MEDSAM_OFFLINE")
@@ -152,3 +158,15 @@ def test_fetch_of_what_is_here_does_nothing(capsys, cache, monkeypatch):
     assert run(["models", "fetch", "lite-medsam"]) == 0
     assert "already here" in capsys.readouterr().out
     assert run(["models", "verify", "lite-medsam"]) == 0
+
+
+def test_a_mean_is_kept_under_its_name_with_a_card(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["models", "average", "openmedsam-lite", "openmedsam-lite", "--name", "halfway"]) == 0
+    assert "0.5 openmedsam-lite, 0.5 openmedsam-lite" in capsys.readouterr().out
+    card = (cache / "halfway.md").read_text()
+    assert card.count("| openmedsam-lite | 0.5 | ") == 2
+    assert run(["models", "verify", "halfway"]) == 0
+    assert run(["models", "average", "openmedsam-lite", "halfway", "--name", "halfway"]) == 1
+    assert "is there already" in capsys.readouterr().err
+    assert run(["models", "average", "openmedsam-lite", "halfway", "--name", "x", "--weights", "a,b"]) == 1
+    assert "--weights 0.5,0.5" in capsys.readouterr().err

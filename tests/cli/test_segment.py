@@ -10,16 +10,18 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-import medsam
-from medsam.cli.app import run
+from command import medsam, refused
+from medsam import dice, read_mask, write_mask
+from medsam.imaging.image import Grid, Mask
+
+CT = "--modality CT --window soft-tissue"
 
 
 @pytest.fixture(scope="module")
 def disc(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A grey picture of 160 x 120 pixels with a bright disc of radius 25 around (70, 60)."""
-    yy, xx = np.mgrid[:120, :160]
     rng = np.random.default_rng(0)
-    values = np.where((xx - 70) ** 2 + (yy - 60) ** 2 <= 25**2, 190, 70) + rng.normal(0, 4, (120, 160))
+    values = np.where(truth(), 190, 70) + rng.normal(0, 4, (120, 160))
     path = tmp_path_factory.mktemp("disc") / "disc.png"
     Picture.fromarray(values.astype(np.uint8)).save(path)
     return path
@@ -37,75 +39,70 @@ def ct(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def disc_dice(labels: np.ndarray) -> float:
+@pytest.fixture
+def folder(disc: Path, tmp_path: Path) -> Path:
+    """Three copies of the disc."""
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        (tmp_path / "in" / name).write_bytes(disc.read_bytes())
+    return tmp_path / "in"
+
+
+def truth() -> np.ndarray:
     yy, xx = np.mgrid[:120, :160]
-    truth = (xx - 70) ** 2 + (yy - 60) ** 2 <= 25**2
-    return 2 * (truth & (labels > 0)).sum() / (truth.sum() + (labels > 0).sum())
+    return (xx - 70) ** 2 + (yy - 60) ** 2 <= 25**2
 
 
-def test_box_makes_a_visible_mask_picture_and_record(
-    disc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def labels_of(path: Path) -> np.ndarray:
+    return read_mask(path).labels
+
+
+def test_box_makes_a_visible_mask_picture_and_record(disc: Path, tmp_path: Path) -> None:
     mask, picture, record = tmp_path / "mask.png", tmp_path / "look.png", tmp_path / "run.json"
-    assert (
-        run(
-            [
-                "segment",
-                str(disc),
-                "--box",
-                "44,34,96,86",
-                "-o",
-                str(mask),
-                "--overlay",
-                str(picture),
-                "--record",
-                str(record),
-            ]
-        )
-        == 0
-    )
+    ended = medsam(f"segment {disc} --box 44,34,96,86 -o {mask} --overlay {picture} --record {record}")
+    assert ended.code == 0
     values = np.asarray(Picture.open(mask))
     assert values.shape == (120, 160)
     assert set(np.unique(values)) == {0, 255}
-    assert disc_dice(values) > 0.93
+    assert dice(values > 0, truth()) > 0.93
     assert np.asarray(Picture.open(picture)).shape[2] == 3
     written = json.loads(record.read_text())
-    assert written["runs"][0]["prompts"] == [{"label": 1, "slice": 0, "box": [44, 34, 96, 86]}] or written["runs"][0][
-        "prompts"
-    ][0]["box"] == [44, 34, 96, 86]
-    assert written["model"]["name"]
-    assert written["runs"][0]["seconds"]["total"] > 0
-    assert "label 1" in capsys.readouterr().out
+    [row] = written["runs"]
+    assert row["prompts"] == [{"label": 1, "box": [44, 34, 96, 86]}]
+    assert (written["model"]["name"], written["overlap"]) == ("lite-medsam", "later")
+    assert row["seconds"]["total"] > 0
+    count = int((values > 0).sum())
+    assert row["voxels"] == {"1": count}
+    assert f"label 1: {count} voxels; expected IoU {row['scores'][0]:.2f}" in ended.out
 
 
-def test_two_boxes_become_labels_one_and_two(disc: Path, tmp_path: Path) -> None:
-    out = tmp_path / "mask.nii.gz"
-    assert run(["segment", str(disc), "--box", "44,34,96,86", "--box", "110,80,150,115", "-o", str(out)]) == 0
-    assert set(medsam.read_mask(out).ids) <= {1, 2}
-    assert 1 in medsam.read_mask(out).ids
+def test_two_boxes_become_labels_one_and_two_with_the_names_and_colors_given(disc: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mask.seg.nrrd"
+    boxes = "--box 44,34,96,86 --box 110,80,150,115"
+    assert medsam(f"segment {disc} {boxes} --name tumor --name 2=cyst --color '#ff8800' -o {out}").code == 0
+    mask = read_mask(out)
+    assert mask.ids == (1, 2)
+    assert dict(mask.names) == {1: "tumor", 2: "cyst"}
+    assert mask.colors[1] == (255, 136, 0)
+    coded = "--name seen --code SCT:78961009 --code 2=99LOCAL:A1:Cyst"
+    assert medsam(f"segment {disc} {boxes} {coded} -o {out} --overwrite").code == 0
+    mask = read_mask(out)
+    assert dict(mask.names) == {1: "seen", 2: "Cyst"}
+    assert dict(mask.codes) == {1: ("SCT", "78961009", "Spleen"), 2: ("99LOCAL", "A1", "Cyst")}
+    for wrong in ("--name a --name b --name c", "--name 3=a", "--color red", "--color 256,0,0", "--code spleen"):
+        assert refused(medsam(f"segment {disc} {boxes} {wrong} -o {tmp_path}/x.nrrd"), wrong.split()[-1])
+
+
+@pytest.mark.parametrize("box", ["96,86,44,34", "44 34 96 86", "96 34 44 86"])
+def test_corners_come_in_any_order_and_as_words(disc: Path, tmp_path: Path, box: str) -> None:
+    assert medsam(f"segment {disc} --box {box} -o {tmp_path}/m.png").code == 0
+    assert medsam(f"segment {disc} --box 44,34,96,86 -o {tmp_path}/same.png").code == 0
+    assert (tmp_path / "m.png").read_bytes() == (tmp_path / "same.png").read_bytes()
 
 
 def test_ct_mask_lies_on_the_scans_own_grid(ct: Path, tmp_path: Path) -> None:
     out = tmp_path / "mask.nii.gz"
-    assert (
-        run(
-            [
-                "segment",
-                str(ct),
-                "--modality",
-                "CT",
-                "--window",
-                "soft-tissue",
-                "--slice",
-                "3",
-                "--box",
-                "31,21,69,59",
-                "-o",
-                str(out),
-            ]
-        )
-        == 0
-    )
+    assert medsam(f"segment {ct} {CT} --slice 3 --box 31,21,69,59 -o {out}").code == 0
     scan, mask = nibabel.load(ct), nibabel.load(out)
     assert mask.shape == scan.shape
     np.testing.assert_allclose(mask.affine, scan.affine, atol=1e-5)
@@ -116,163 +113,185 @@ def test_ct_mask_lies_on_the_scans_own_grid(ct: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("plane", [None, "sagittal"])
 def test_one_slice_of_a_volume_goes_to_a_picture_and_several_are_refused(
-    ct: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], plane: str | None
+    ct: Path, tmp_path: Path, plane: str | None
 ) -> None:
-    turned = [] if plane is None else ["--plane", plane]
-    drawn = ["--slice", "3", "--box", "31,21,69,59"] if plane is None else ["--slice", "50", "--box", "21,0,59,5"]
-    command = ["segment", str(ct), "--modality", "CT", "--window", "soft-tissue", *turned, *drawn, "-o"]
+    turned = "" if plane is None else f"--plane {plane}"
+    drawn = "--slice 3 --box 31,21,69,59" if plane is None else "--slice 50 --box 21,0,59,5"
     for name in ("m.png", "m.json", "m.nii.gz"):
-        assert run([*command, str(tmp_path / name)]) == 0
-    volume = medsam.read_mask(tmp_path / "m.nii.gz").labels
+        assert medsam(f"segment {ct} {CT} {turned} {drawn} -o {tmp_path}/{name}").code == 0
+    volume = labels_of(tmp_path / "m.nii.gz")
     wanted = volume[3] if plane is None else volume[:, :, 50]
     assert wanted.any()
     for name in ("m.png", "m.json"):
-        assert np.array_equal(medsam.read_mask(tmp_path / name).labels[0], wanted)
+        assert np.array_equal(labels_of(tmp_path / name)[0], wanted)
     (tmp_path / "p.csv").write_text("slice,x0,y0,x1,y1\n3,31,1,69,5\n4,31,1,69,5\n")
-    two = ["--prompts", str(tmp_path / "p.csv"), "-o", str(tmp_path / "two.png")]
-    assert run(["segment", str(ct), "--modality", "CT", "--window", "soft-tissue", *turned, *two]) == 1
-    assert "prompts on several of" in capsys.readouterr().err
+    two = medsam(f"segment {ct} {CT} {turned} --prompts {tmp_path}/p.csv -o {tmp_path}/two.png")
+    assert refused(two, "prompts on several of")
     assert not (tmp_path / "two.png").exists()
 
 
-def test_one_volume_of_several_is_chosen_as_the_message_says(
-    ct: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_volume_of_several_is_chosen_as_the_message_says(ct: Path, tmp_path: Path) -> None:
     hu = np.asarray(nibabel.load(ct).dataobj)
-    four, out = tmp_path / "four.nii.gz", tmp_path / "m.nii.gz"
+    four, out, record = tmp_path / "four.nii.gz", tmp_path / "m.nii.gz", tmp_path / "r.json"
     nibabel.save(nibabel.Nifti1Image(np.stack([np.full_like(hu, 20), hu], axis=-1), nibabel.load(ct).affine), four)
-    flags = ["--window", "soft-tissue", "--modality", "CT", "--slice", "3", "--box", "31,21,69,59", "-o"]
-    assert run(["segment", str(four), *flags, str(out)]) == 1
-    assert "0 to 1 with volume= (--volume)" in capsys.readouterr().err
-    assert run(["segment", str(four), *flags, str(out), "--volume", "1", "--record", str(tmp_path / "r.json")]) == 0
-    assert json.loads((tmp_path / "r.json").read_text())["volume"] == 1
-    assert run(["segment", str(ct), *flags, str(tmp_path / "alone.nii.gz")]) == 0
-    assert np.array_equal(medsam.read_mask(out).labels, medsam.read_mask(tmp_path / "alone.nii.gz").labels)
-    assert run(["segment", str(four), *flags, str(out), "--volume", "2"]) == 1
-    assert "holds no volume 2" in capsys.readouterr().err
+    flags = f"{CT} --slice 3 --box 31,21,69,59 -o"
+    assert refused(medsam(f"segment {four} {flags} {out}"), "0 to 1 with volume= (--volume)")
+    assert medsam(f"segment {four} {flags} {out} --volume 1 --record {record}").code == 0
+    assert json.loads(record.read_text())["volume"] == 1
+    assert medsam(f"segment {ct} {flags} {tmp_path}/alone.nii.gz").code == 0
+    assert np.array_equal(labels_of(out), labels_of(tmp_path / "alone.nii.gz"))
+    assert refused(medsam(f"segment {four} {flags} {tmp_path}/n.nii.gz --volume 2"), "holds no volume 2")
 
 
 def test_3d_box_reaches_several_slices(ct: Path, tmp_path: Path) -> None:
     out = tmp_path / "mask.nrrd"
-    assert (
-        run(["segment", str(ct), "--modality", "CT", "--window", "400,40", "--box", "31,21,1,69,59,5", "-o", str(out)])
-        == 0
-    )
-    filled = medsam.read_mask(out).labels.any(axis=(1, 2))
+    assert medsam(f"segment {ct} --modality CT --window 400,40 --box 31,21,1,69,59,5 -o {out}").code == 0
+    filled = labels_of(out).any(axis=(1, 2))
     assert filled[2:5].all()
     assert not filled[0]
 
 
+def test_interpolate_fills_the_slices_between_the_boxes_of_a_label(ct: Path, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("slice,label,x0,y0,x1,y1\n1,1,33,23,67,57\n5,1,33,23,67,57\n")
+    call = f"segment {ct} {CT} --prompts {tmp_path}/p.csv -o {tmp_path}"
+    assert medsam(f"{call}/two.nii.gz").code == 0
+    assert medsam(f"{call}/all.nii.gz --interpolate").code == 0
+    assert labels_of(tmp_path / "two.nii.gz").any(axis=(1, 2)).tolist() == [False, True, False, False, False, True]
+    assert labels_of(tmp_path / "all.nii.gz").any(axis=(1, 2)).tolist() == [False, True, True, True, True, True]
+
+
 def test_plane_turns_the_slices_and_the_mask_comes_back(ct: Path, tmp_path: Path) -> None:
     out = tmp_path / "mask.nii.gz"
-    assert (
-        run(
-            [
-                "segment",
-                str(ct),
-                "--modality",
-                "CT",
-                "--window",
-                "soft-tissue",
-                "--plane",
-                "sagittal",
-                "--slice",
-                "50",
-                "--box",
-                "21,0,59,5",
-                "-o",
-                str(out),
-            ]
-        )
-        == 0
-    )
-    mask = medsam.read_mask(out)
-    assert mask.labels.shape == (6, 96, 96)
-    assert mask.labels[:, :, 50].any()
-    assert not np.delete(mask.labels, 50, axis=2).any()
+    assert medsam(f"segment {ct} {CT} --plane sagittal --slice 50 --box 21,0,59,5 -o {out}").code == 0
+    labels = labels_of(out)
+    assert labels.shape == (6, 96, 96)
+    assert labels[:, :, 50].any()
+    assert not np.delete(labels, 50, axis=2).any()
 
 
-def test_folder_goes_on_where_it_stopped(disc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = tmp_path / "in"
-    folder.mkdir()
-    for name in ("a.png", "b.png", "c.png"):
-        (folder / name).write_bytes(disc.read_bytes())
+def test_a_mask_is_corrected_and_the_rest_of_it_stays(ct: Path, tmp_path: Path) -> None:
+    labels = np.zeros((6, 96, 96), np.uint8)
+    labels[1, 30:50, 40:60] = labels[3, 38:43, 48:53] = 1  # too small on slice 3
+    labels[2, 5:9, 5:9] = 2
+    write_mask(Mask(labels, read_mask(ct, volume=0).grid), tmp_path / "draft.nii.gz")
+    call = f"segment {ct} {CT} --from-mask {tmp_path}/draft.nii.gz --slice 3 -o {tmp_path}"
+    assert medsam(f"{call}/boxed.nii.gz --box 31,21,69,59").code == 0
+    made = labels_of(tmp_path / "boxed.nii.gz")
+    assert np.count_nonzero(made[3] == 1) > 500
+    assert np.array_equal(np.delete(made, 3, axis=0), np.delete(labels, 3, axis=0))
+    write_mask(Mask(labels[:2], Grid((2, 96, 96))), tmp_path / "other.nii.gz")
+    other = call.replace("draft", "other")
+    assert refused(medsam(f"{other}/x.nii.gz --box 31,21,69,59"), "shape")
+
+
+def test_folder_goes_on_where_it_stopped(folder: Path, tmp_path: Path) -> None:
     rows = [{"image": name, "box": [44, 34, 96, 86]} for name in ("a.png", "b.png", "c.png")]
     (tmp_path / "p.json").write_text(json.dumps({"prompts": rows}))
-    arguments = ["segment", str(folder), "--prompts", str(tmp_path / "p.json"), "-o", str(tmp_path / "out")]
-    assert run(arguments) == 0
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.png", "b.png", "c.png"]
+    call = f"segment {folder} --prompts {tmp_path}/p.json -o {tmp_path}/out"
+    assert medsam(call).code == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.png", "b.png", "c.png", "medsam.json"]
     (tmp_path / "out" / "b.png").unlink()
     before = (tmp_path / "out" / "a.png").stat().st_mtime_ns
-    capsys.readouterr()
-    assert run(arguments) == 0
+    ended = medsam(call)
+    assert ended.code == 0
     assert (tmp_path / "out" / "a.png").stat().st_mtime_ns == before
-    captured = capsys.readouterr()
-    assert "2 of 3 masks are there already" in captured.err
-    assert "1 masks written" in captured.out
+    assert "2 of 3 masks are there already" in ended.err
+    assert "1 masks written" in ended.out
+    kept = json.loads((tmp_path / "out" / "medsam.json").read_text())["runs"]
+    assert sorted(Path(row["output"]).name for row in kept) == ["a.png", "b.png", "c.png"]
 
 
-def test_one_bad_file_among_many_is_named_and_the_rest_is_done(
-    disc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [("--box 44,34,90,86", "prompts"), ("--box 44,34,96,86 --model openmedsam-lite", "weights"),
+     ("--box 44,34,96,86 --modality MR", "modality"), ("--box 44,34,96,86 --overlap certain", "overlap")],
+)  # fmt: skip
+def test_masks_of_other_prompts_or_another_model_are_never_taken_for_done(
+    folder: Path, tmp_path: Path, change: str, said: str
 ) -> None:
+    call = f"segment {folder} -o {tmp_path}/out"
+    assert medsam(f"{call} --box 44,34,96,86").code == 0
+    before = (tmp_path / "out" / "a.png").read_bytes()
+    assert refused(medsam(f"{call} {change}"), "a.png exists", said, "--overwrite")
+    assert (tmp_path / "out" / "a.png").read_bytes() == before
+    assert medsam(f"{call} {change} --overwrite").code == 0
+    assert "3 of 3" in medsam(f"{call} {change}").err
+
+
+def test_a_mask_of_unknown_origin_is_not_taken_for_done(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "b.png").write_bytes((folder / "b.png").read_bytes())
+    ended = medsam(f"segment {folder} --box 44,34,96,86 -o {tmp_path}/out")
+    assert refused(ended, "b.png exists", "how it was made")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["b.png"]
+
+
+def test_an_output_that_exists_is_replaced_only_on_request(disc: Path, tmp_path: Path) -> None:
+    call = f"segment {disc} --box 44,34,96,86 -o {tmp_path}/m.png"
+    for name in ("m.png", "look.png", "run.json"):
+        (tmp_path / name).write_text("mine")
+        flags = f"--overlay {tmp_path}/look.png --record {tmp_path}/run.json"
+        assert refused(medsam(f"{call} {flags}"), f"{name} exists already", "--overwrite")
+        assert (tmp_path / name).read_text() == "mine"
+        (tmp_path / name).unlink()
+    (tmp_path / "m.png").write_text("mine")
+    assert medsam(f"{call} --overwrite").code == 0
+    assert labels_of(tmp_path / "m.png").any()
+
+
+def test_one_bad_file_among_many_is_named_and_the_rest_is_done(disc: Path, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "good.png").write_bytes(disc.read_bytes())
     (folder / "half.png").write_bytes(disc.read_bytes()[:900])
-    assert run(["segment", str(folder), "--box", "44,34,96,86", "-o", str(tmp_path / "out")]) == 1
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["good.png"]
-    assert "half.png" in capsys.readouterr().err
+    ended = medsam(f"segment {folder} --box 44,34,96,86 -o {tmp_path}/out --json")
+    assert ended.code == 1
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["good.png", "medsam.json"]
+    assert "half.png" in ended.err
+    answer = ended.json
+    assert [Path(row["output"]).name for row in answer["masks"]] == ["good.png"]
+    assert list(answer["failed"]) == [str(folder / "half.png")]
+
+
+def test_answers_for_programs_and_silence(disc: Path, tmp_path: Path) -> None:
+    call = f"segment {disc} --box 44,34,96,86 --threads 1 -o {tmp_path}"
+    [row] = medsam(f"{call}/a.png --json").json["masks"]
+    assert row["voxels"] == {"1": int((labels_of(tmp_path / "a.png") == 1).sum())}
+    quiet = medsam(f"{call}/b.png --quiet")
+    assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
+    assert refused(medsam(f"{call}/b.png --quiet --log-file {tmp_path}/run.log"), "exists already")
+    assert "b.png exists already" in (tmp_path / "run.log").read_text()
 
 
 @pytest.mark.parametrize(
     ("extra", "code", "said"),
     [
-        (["--box", "44,34,96,500"], 1, "leaves the image"),
-        (["--box", "96,34,44,86"], 1, "inside out"),
-        (["--box", "44,34,44,86"], 1, "empty"),
-        (["--box", "44,34,96"], 1, "four or six numbers"),
-        (["--box", "-5,34,96,86"], 1, "leaves the image"),
-        (["--box", "44,34,96,86", "--slice", "3"], 1, "slice is 3"),
-        (["--point", "400,3"], 1, "leaves the image"),
-        ([], 1, "no prompts"),
-        (["--box", "44,34,96,86", "--model", "no-such-model"], 1, "no-such-model"),
-        (["--box", "44,34,96,86", "--window", "foggy"], 1, "foggy"),
-        (["--box", "44,34,96,86", "--precision", "fp7"], 2, "fp7"),
-        (["--boxx", "44,34,96,86"], 2, "--boxx"),
+        ("--box 44,34,96,500", 1, "leaves the image"),
+        ("--box 44,34,44,86", 1, "empty"),
+        ("--box 44,34,96", 1, "four or six numbers"),
+        ("--box -5,34,96,86", 1, "leaves the image"),
+        ("--box 0.3,0.3,0.6,0.6", 1, "normalized coordinates"),
+        ("--box 44,34,96,86 --slice 3", 1, "slice is 3"),
+        ("--point 400,3", 1, "leaves the image"),
+        ("", 1, "no prompts"),
+        ("--box 44,34,96,86 --model no-such-model", 1, "no-such-model"),
+        ("--box 44,34,96,86 --window foggy", 1, "foggy"),
+        ("--box 44,34,96,86 --threads 0", 1, "threads are 0"),
+        ("--box 44,34,96,86 --precision fp7", 2, "fp7"),
+        ("--boxx 44,34,96,86", 2, "--boxx"),
     ],
 )
-def test_bad_prompts_and_flags_are_one_line(
-    disc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], extra: list[str], code: int, said: str
-) -> None:
-    assert run(["segment", str(disc), "-o", str(tmp_path / "m.png"), *extra]) == code
-    error = capsys.readouterr().err
-    assert said in error
-    assert error.count("\n") == 1
-    assert "Traceback" not in error
+def test_bad_prompts_and_flags_are_one_line(disc: Path, tmp_path: Path, extra: str, code: int, said: str) -> None:
+    ended = medsam(f"segment {disc} -o {tmp_path}/m.png {extra}")
+    assert ended.code == code
+    assert said in ended.err
+    assert ended.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ct_without_a_window_is_refused_not_guessed(
-    ct: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert (
-        run(
-            [
-                "segment",
-                str(ct),
-                "--modality",
-                "CT",
-                "--slice",
-                "3",
-                "--box",
-                "31,21,69,59",
-                "-o",
-                str(tmp_path / "m.nii.gz"),
-            ]
-        )
-        == 1
-    )
-    assert "--window" in capsys.readouterr().err
+def test_ct_without_a_window_is_refused_not_guessed(ct: Path, tmp_path: Path) -> None:
+    call = f"segment {ct} --modality CT --slice 3 --box 31,21,69,59 -o {tmp_path}/m.nii.gz"
+    assert refused(medsam(call), "--window")
 
 
 @pytest.mark.parametrize(
@@ -285,26 +304,18 @@ def test_ct_without_a_window_is_refused_not_guessed(
         ("notes.docx", b"hello", "suffix"),
     ],
 )
-def test_bad_files_are_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes | None, said: str
-) -> None:
+def test_bad_files_are_one_line(tmp_path: Path, name: str, content: bytes | None, said: str) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    assert run(["segment", str(tmp_path / name), "--box", "1,1,5,5", "-o", str(tmp_path / "m.png")]) == 1
-    error = capsys.readouterr().err
-    assert said in error
-    assert error.count("\n") == 1
+    assert refused(medsam(f"segment {tmp_path}/{name} --box 1,1,5,5 -o {tmp_path}/m.png"), said)
     assert not (tmp_path / "m.png").exists()
 
 
-def test_output_of_unknown_suffix_is_refused_before_any_work(
-    disc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["segment", str(disc), "--box", "44,34,96,86", "-o", str(tmp_path / "m.xyz")]) == 1
-    assert ".xyz" in capsys.readouterr().err
+def test_output_of_unknown_suffix_is_refused_before_any_work(disc: Path, tmp_path: Path) -> None:
+    assert refused(medsam(f"segment {disc} --box 44,34,96,86 -o {tmp_path}/m.xyz"), ".xyz")
 
 
-def test_boxes_on_a_slide_become_polygons_in_its_own_pixels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_boxes_on_a_slide_become_polygons_in_its_own_pixels(tmp_path: Path) -> None:
     import tifffile
 
     yy, xx = np.mgrid[:1536, :2048]
@@ -315,10 +326,12 @@ def test_boxes_on_a_slide_become_polygons_in_its_own_pixels(tmp_path: Path, caps
         file.write(levels, tile=(256, 256), photometric="rgb", subifds=0)
         for step in (2, 4):
             file.write(levels[::step, ::step], tile=(256, 256), photometric="rgb", subfiletype=1)
-    assert run(["segment", str(slide), "--box", "1430,830,1570,970", "-o", str(out)]) == 0
+    assert medsam(f"segment {slide} --box 1430,830,1570,970 --name nucleus -o {out}").code == 0
     [feature] = json.loads(out.read_text())["features"]
+    assert feature["properties"]["classification"]["name"] == "nucleus"
     ring = np.array(feature["geometry"]["coordinates"][0])
     assert abs(ring.min(axis=0) - (1440, 840)).max() < 12
     assert abs(ring.max(axis=0) - (1560, 960)).max() < 12
-    assert run(["segment", str(slide), "--point", "1500,900", "-o", str(out)]) == 1
-    assert "boxes" in capsys.readouterr().err
+    assert refused(medsam(f"segment {slide} --point 1500,900 -o {tmp_path}/x.geojson"), "boxes")
+    flat = medsam(f"segment {slide} --box 1430,830,1570,970 --interpolate -o {tmp_path}/x.geojson")
+    assert refused(flat, "--interpolate on a whole slide")

@@ -8,13 +8,11 @@ import json
 import numpy as np
 import pytest
 
-import medsam
-from medsam.cli.app import run
-from medsam.cli.simulation import parse_times
-from medsam.errors import PromptError
+from command import medsam, refused
+from medsam import dice, read_mask
 from medsam.imaging.image import Grid, Mask
 from medsam.io.formats import write_mask
-from medsam.models.catalog import fetch
+from medsam.models.weights.catalog import fetch
 
 
 @pytest.fixture
@@ -36,34 +34,35 @@ def pair(tmp_path):
     return tmp_path / "case.npz"
 
 
-def test_reader_pipeline_and_scores(pair, tmp_path, capsys):
+def test_reader_pipeline_and_scores(pair, tmp_path):
     out = tmp_path / "sim"
-    assert run(["simulate", str(pair), str(pair), "--every", "3", "--jitter-mm", "0.5", "-o", str(out)]) == 0
-    assert "| case | 1 | 3 | 4 | 2 |" in capsys.readouterr().out
+    ended = medsam(f"simulate {pair} {pair} --every 3 --jitter-mm 0.5 -o {out}")
+    assert ended.code == 0
+    assert "| case | 1 | 3 | 4 | 2 |" in ended.out
     [row] = csv.DictReader((out / "simulate.csv").read_text().splitlines())
     assert float(row["dice"]) > 0.8
     assert float(row["nsd"]) > 0.8
     seconds = 2 * 10 + 4 * 3 + int(row["to_correct"]) * 30 + float(row["model_seconds"])
     assert float(row["assisted_minutes"]) == pytest.approx(seconds / 60)
     assert float(row["manual_minutes"]) == 4
-    assert "not a measurement" in json.loads((out / "simulate.json").read_text())["settings"]["note"]
-    mask = medsam.read_mask(out / "case_every3.nii.gz")
-    assert medsam.dice(mask.labels, medsam.read_mask(pair).labels) == pytest.approx(float(row["dice"]))
+    record = json.loads((out / "simulate.json").read_text())
+    assert "not a measurement" in record["note"]
+    assert (record["model"]["name"], record["jitter_mm"], record["runs"][0]["scan"]) == ("lite-medsam", 0.5, "case")
+    mask = read_mask(out / "case_every3.nii.gz")
+    assert dice(mask.labels, read_mask(pair).labels) == pytest.approx(float(row["dice"]))
     assert (out / "case_every3.png").stat().st_size > 1000
 
 
-def test_bad_input_is_refused(pair, tmp_path, capsys):
-    out = ["-o", str(tmp_path / "sim")]
-    assert run(["simulate", str(pair), *out]) == 1
-    assert "SCAN EXPERT_MASK pairs" in capsys.readouterr().err
-    assert run(["simulate", str(pair), str(pair), "--labels", "9", *out]) == 1
-    assert "empty" in capsys.readouterr().err
-    assert run(["simulate", str(pair), str(pair), "--seconds", "1,2", *out]) == 1
-    assert "draw,mark,check,correct" in capsys.readouterr().err
+def test_bad_input_is_refused(pair, tmp_path):
+    out = f"-o {tmp_path}/sim"
+    assert refused(medsam(f"simulate {pair} {out}"), "SCAN EXPERT_MASK pairs")
+    assert refused(medsam(f"simulate {pair} {pair} --labels 9 {out}"), "empty")
+    assert refused(medsam(f"simulate {pair} {pair} --seconds 1,2 {out}"), "draw,mark,check,correct")
     assert not (tmp_path / "sim").exists()
-
-
-@pytest.mark.parametrize("text", ["", "1,2,3", "a,b,c,d", "0,1,1,1", "60,-1,3,1", "inf,1,1,1"])
-def test_times_that_are_none_are_refused(text):
-    with pytest.raises(PromptError):
-        parse_times(text)
+    assert refused(medsam(f"simulate {pair} {pair} -o {pair}"), "is a file")
+    for name in ("simulate.md", "case_every5.png"):
+        (tmp_path / "sim").mkdir(exist_ok=True)
+        (tmp_path / "sim" / name).write_text("mine")
+        assert refused(medsam(f"simulate {pair} {pair} {out}"), f"{name} exists already")
+        (tmp_path / "sim" / name).unlink()
+    assert refused(medsam(f"simulate {pair} {pair} {pair} {pair} {out}"), "written twice")

@@ -10,6 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
+from medsam.data.cards.card import parse_card
+from medsam.data.store.curate import CuratedSource, curate
+from medsam.data.store.reading import Store
+from medsam.data.store.tables import read_table
+
 
 class Tree:
     """A folder that fills with images and masks whose content is known."""
@@ -82,6 +87,11 @@ def ball(depth: int = 12, value: int = 1) -> np.ndarray:
     return labels
 
 
+def reasons(store: Path) -> dict[str, str]:
+    """Why each case of a store was left out."""
+    return {row["case"]: row["reason"] for row in read_table(store / "excluded.parquet").to_pylist()}
+
+
 def digest(folder: Path) -> str:
     """Of every file below a folder: names and bytes."""
     out = hashlib.sha256()
@@ -135,6 +145,7 @@ class Making:
     volume = staticmethod(volume)
     ball = staticmethod(ball)
     digest = staticmethod(digest)
+    reasons = staticmethod(reasons)
     card_2d = staticmethod(
         lambda name="skin", more="": (
             CARD_2D.format(name=name).replace('group = "{image:.{4}}"', 'group = "{image}"') + more
@@ -168,3 +179,25 @@ class Making:
 @pytest.fixture
 def making(tmp_path: Path) -> Making:
     return Making(tmp_path)
+
+
+@pytest.fixture
+def mixed_store(making: Making, tmp_path: Path) -> Store:
+    """Six pictures with one disc each and eight slices of a CT."""
+    skin, scans = making.skin(6), making.scans(1)
+    sources = [
+        CuratedSource(parse_card(making.card_2d(), "t"), skin.root),
+        CuratedSource(parse_card(making.card_3d(), "t"), scans.root),
+    ]
+    curate(sources, tmp_path / "s")
+    return Store(tmp_path / "s")
+
+
+@pytest.fixture
+def nested_store(making: Making, tmp_path: Path) -> Store:
+    """Three pictures; the second has two discs, one inside the other."""
+    tree = making.skin(3)
+    tree.raster("masks/p001.png", making.disc(radius=20) + making.disc(radius=10))
+    card = making.card_2d().replace("lesion = 1", "disc = [1, 2]\ncup = 2")
+    curate([CuratedSource(parse_card(card, "t"), tree.root)], tmp_path / "s")
+    return Store(tmp_path / "s")

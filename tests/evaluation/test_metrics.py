@@ -1,30 +1,23 @@
-"""Dice, NSD and the Hausdorff distance against hand-made values and against the published surface-distance package."""
+"""Metrics against hand-made values, and NSD and Hausdorff against the published surface-distance package."""
 
 from __future__ import annotations
-
-import sys
-import types
 
 import numpy as np
 import pytest
 import scipy.ndimage
 
 from medsam.errors import GeometryError
-from medsam.evaluation.metrics import dice, hausdorff95, normalized_surface_distance
-from medsam.evaluation.surface import surface_of
+from medsam.evaluation.metrics import (
+    dice,
+    hausdorff95,
+    iou,
+    measure_surfaces,
+    normalized_surface_distance,
+    precision,
+    recall,
+    volume_error,
+)
 from medsam.imaging.image import Grid, Mask
-
-
-@pytest.fixture(scope="module")
-def oracle():
-    """The published package, which still asks for names that NumPy 2 and SciPy 1.15 dropped."""
-    pytest.importorskip("surface_distance")
-    from surface_distance import metrics
-
-    filters = types.SimpleNamespace(correlate=scipy.ndimage.correlate)
-    morphology = types.SimpleNamespace(distance_transform_edt=scipy.ndimage.distance_transform_edt)
-    metrics.ndimage = types.SimpleNamespace(filters=filters, morphology=morphology)
-    return sys.modules["surface_distance.metrics"]
 
 
 def blob(shape, seed, smooth=2.0):
@@ -37,6 +30,45 @@ def test_dice_by_hand():
     a[0, :3] = True
     b[0, 1:] = True
     assert dice(a, b) == 2 * 2 / 6
+
+
+def test_overlaps_and_the_volume_error_by_hand():
+    found, expert = np.array([[1, 1, 1, 0, 0, 0]]), np.array([[0, 1, 1, 1, 1, 0]])
+    assert iou(found, expert) == 2 / 5
+    assert precision(found, expert) == 2 / 3
+    assert recall(found, expert) == 2 / 4
+    assert volume_error(found, expert) == -1 / 4
+    assert volume_error(expert, found) == 1 / 3
+    assert iou(found, expert) == pytest.approx(dice(found, expert) / (2 - dice(found, expert)))
+
+
+def test_overlaps_of_one_pixel_and_of_one_label():
+    one = np.ones((1, 1), np.uint8)
+    assert (iou(one, one), precision(one, one), recall(one, one), volume_error(one, one)) == (1, 1, 1, 0)
+    a, b = np.array([[1, 1, 2, 2]]), np.array([[1, 2, 2, 0]])
+    assert (iou(a, b, label=2), precision(a, b, label=2), recall(a, b, label=2)) == (1 / 3, 1 / 2, 1 / 2)
+    assert (volume_error(a, b, label=1), volume_error(a, b, label=2)) == (1, 0)
+
+
+def test_overlaps_of_empty_masks_are_as_stated():
+    empty, full = np.zeros((3, 5, 5), bool), np.ones((3, 5, 5), bool)
+    for metric in (iou, precision, recall):
+        assert metric(empty, empty) == 1
+        assert metric(empty, full) == metric(full, empty) == 0
+    assert volume_error(empty, empty) == 0
+    assert volume_error(empty, full) == -1
+    assert volume_error(full, empty) == float("inf")
+
+
+def test_overlaps_do_not_depend_on_anisotropic_voxels_and_refuse_other_shapes():
+    labels = np.zeros((2, 3, 4), np.uint8)
+    labels[:, 1:] = 1
+    other = np.roll(labels, 1, axis=1)
+    grid = Grid((2, 3, 4), spacing_mm=(5, 0.5, 1))
+    for metric in (iou, precision, recall, volume_error):
+        assert metric(Mask(labels, grid), Mask(other, grid)) == metric(labels, other)
+        with pytest.raises(GeometryError, match="same shape"):
+            metric(labels, labels[:1])
 
 
 def test_dice_of_one_label_and_of_all_foreground():
@@ -54,20 +86,6 @@ def test_empty_masks_agree_and_one_empty_mask_agrees_with_nothing():
         0,
         float("inf"),
     )
-
-
-def test_contour_of_one_pixel_is_four_diagonals():
-    mask = np.zeros((3, 3), bool)
-    mask[1, 1] = True
-    surface = surface_of(mask, (3.0, 4.0))
-    assert surface.cells_NK.shape == (4, 2)
-    assert surface.sizes_N.tolist() == [2.5] * 4  # half of the 3-4-5 diagonal each
-
-
-def test_surface_of_one_voxel_is_an_octahedron():
-    mask = np.ones((1, 1, 1), bool)
-    total = surface_of(mask, (1.0, 1.0, 1.0)).sizes_N.sum()
-    assert total == pytest.approx(np.sqrt(3))  # edge sqrt(1/2): area 2 sqrt(3) / 2
 
 
 def test_nsd_of_shifted_squares_by_hand():
@@ -117,19 +135,6 @@ def test_3d_values_equal_the_published_package(oracle, spacing, smooth):
     assert hausdorff95(a, b, spacing_mm=spacing) == pytest.approx(
         oracle.compute_robust_hausdorff(distances, 95), abs=1e-6
     )
-
-
-def test_every_cube_has_the_published_area(oracle):
-    from surface_distance import lookup_tables
-
-    from medsam.evaluation.surface import _areas
-
-    spacing = (5.0, 0.3, 0.7)
-    published = lookup_tables.create_table_neighbour_code_to_surface_area(spacing)
-    kernel = lookup_tables.ENCODE_NEIGHBOURHOOD_3D_KERNEL
-    for code, area in enumerate(_areas(spacing)):
-        corners = np.array([(code >> bit) & 1 for bit in range(8)]).reshape(2, 2, 2)
-        assert area == pytest.approx(published[(corners * kernel).sum()], abs=1e-9)
 
 
 def test_masks_bring_their_spacing_and_a_slice_is_measured_in_2d():
@@ -198,3 +203,13 @@ def test_surfaces_of_lines_and_four_axes_are_refused():
     for shape in ((4,), (2, 2, 2, 2)):
         with pytest.raises(GeometryError, match="shape"):
             normalized_surface_distance(np.ones(shape), np.ones(shape))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_both_distances_at_once_are_those_one_by_one(seed):
+    a, b = blob((9, 20, 24), seed), blob((9, 20, 24), seed + 9)
+    assert measure_surfaces(a, b) == (normalized_surface_distance(a, b), hausdorff95(a, b))
+    none = np.zeros_like(a)
+    assert measure_surfaces(a, none) == (0.0, float("inf"))
+    assert measure_surfaces(none, none) == (1.0, 0.0)
+    assert measure_surfaces(a, b, legacy=True)[0] == normalized_surface_distance(a, b, legacy=True)

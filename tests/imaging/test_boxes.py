@@ -14,7 +14,9 @@ from medsam.imaging.boxes import (
     box_from_mask,
     boxes_from_labels,
     clip_boxes,
+    fit_box,
     perturb_boxes,
+    sort_corners,
     validate_boxes,
     validate_points,
 )
@@ -62,7 +64,8 @@ def test_boxes_of_masks_are_valid_prompts(mask: np.ndarray) -> None:
     [
         ((5, 5, 5, 9), "empty"),
         ((5, 5, 9, 5), "empty"),
-        ((9, 5, 5, 9), "inside out"),
+        ((9.5, 7, 9, 3), "box 9,3,9.5,7 is under one pixel wide or high; .*; give two opposite corners in pixels"),
+        ((0.3, 0.3, 0.6, 0.6), "normalized coordinates: multiply x by the width 10 and y by the height 8"),
         ((-1, 0, 5, 5), "leaves the image of 10 x 8"),
         ((0, 0, 10.5, 5), "leaves the image"),
         ((0, 0, 5, 8.5), "leaves the image"),
@@ -83,6 +86,20 @@ def test_bad_boxes_are_refused_in_words(box: object, words: str) -> None:
 def test_good_boxes_come_as_n_by_4() -> None:
     assert validate_boxes((0, 0, 10, 8), 8, 10).shape == (1, 4)
     assert validate_boxes([(0, 0, 1, 1), (1.5, 2, 3, 4)], 8, 10).dtype == np.float64
+
+
+@pytest.mark.parametrize("box", [(2, 1, 9, 7), (9, 1, 2, 7), (2, 7, 9, 1), (9, 7, 2, 1)])
+def test_corners_may_come_in_any_order(box: tuple[float, ...]) -> None:
+    assert validate_boxes(box, 8, 10).tolist() == [[2, 1, 9, 7]]
+    assert sort_corners(box) == (2, 1, 9, 7)
+    assert sort_corners((5, 1, 8, 2, 3, 4)) == (2, 1, 4, 5, 3, 8)
+
+
+def test_a_box_is_cut_to_another_and_keeps_a_pixel() -> None:
+    limit = (2.0, 2.0, 8.0, 6.0)
+    assert fit_box((0, 3, 7, 9), limit) == (2, 3, 7, 6)
+    assert fit_box((7.9, 0, 20, 2.1), limit) == (7, 2, 8, 3)
+    assert fit_box((4.0, 4, 4, 4), limit) == (3.5, 3.5, 4.5, 4.5)
 
 
 def test_points_lie_in_the_slice() -> None:

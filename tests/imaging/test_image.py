@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import medsam
 from medsam.errors import GeometryError, IntensityError, MedsamError, PromptError
-from medsam.imaging.image import moved_axis
+from medsam.imaging.image import move_axis
 from medsam.imaging.modality import Modality, Window
 
 # z to superior 5 mm, y to posterior 2 mm, x to left 1 mm, first voxel at (10, 20, 30)
@@ -58,9 +58,9 @@ def test_orientation_letters(order: tuple[int, ...], signs: tuple[int, ...], cod
         affine[world, axis] = sign
     grid = medsam.Grid((2, 3, 4), affine=affine)
     assert grid.orientation == code
-    assert "IS".find(code[grid.axis_named("axial")]) >= 0
-    assert "AP".find(code[grid.axis_named("coronal")]) >= 0
-    assert "RL".find(code[grid.axis_named("sagittal")]) >= 0
+    assert "IS".find(code[grid.find_axis("axial")]) >= 0
+    assert "AP".find(code[grid.find_axis("coronal")]) >= 0
+    assert "RL".find(code[grid.find_axis("sagittal")]) >= 0
 
 
 def test_oblique_axes_never_share_a_letter() -> None:
@@ -117,7 +117,7 @@ def test_distance_between_grids_is_the_farthest_corner() -> None:
 def test_a_moved_axis_keeps_every_voxel_in_its_place(axis: int, affine: np.ndarray) -> None:
     values = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)
     image = medsam.Image(values, medsam.Grid((4, 5, 6), affine=affine))
-    moved = image.moved_axis(axis)
+    moved = image.move_axis(axis)
     assert moved.grid.shape[0] == image.grid.shape[axis]
     for index in CORNERS:
         other = [index[axis], *(index[i] for i in range(3) if i != axis)]
@@ -130,7 +130,7 @@ def test_a_moved_axis_keeps_every_voxel_in_its_place(axis: int, affine: np.ndarr
 def test_a_restored_axis_is_the_mask_again(axis: int, affine: np.ndarray | None) -> None:
     labels = np.arange(4 * 5 * 6).reshape(4, 5, 6) % 7
     mask = medsam.Mask(labels, medsam.Grid((4, 5, 6), affine=affine), {1: "one"}, {1: (1, 2, 3)})
-    again = mask.moved_axis(axis).restored_axis(axis)
+    again = mask.move_axis(axis).restore_axis(axis)
     assert np.array_equal(again.labels, labels)
     assert again.grid.same_as(mask.grid, 1e-9)
     assert again.grid.spacing_mm == mask.grid.spacing_mm
@@ -148,8 +148,8 @@ def test_a_slice_alone_stays_in_its_place(affine: np.ndarray | None) -> None:
 
 
 def test_a_moved_grid_of_unknown_spacing_stays_unknown() -> None:
-    assert moved_axis(medsam.Grid((4, 5, 6)), 2).spacing_mm is None
-    assert moved_axis(medsam.Grid((4, 5, 6)), 2).shape == (6, 4, 5)
+    assert move_axis(medsam.Grid((4, 5, 6)), 2).spacing_mm is None
+    assert move_axis(medsam.Grid((4, 5, 6)), 2).shape == (6, 4, 5)
 
 
 def test_slices_for_the_model_are_rgb() -> None:
@@ -217,6 +217,22 @@ def test_errors_survive_a_pickle() -> None:
 def test_any_shape_moves_and_restores(shape: tuple[int, int, int], axis: int) -> None:
     labels = np.arange(np.prod(shape)).reshape(shape)
     mask = medsam.Mask(labels, medsam.Grid(shape, spacing_mm=(3.0, 2.0, 1.0)))
-    again = mask.moved_axis(axis).restored_axis(axis)
+    again = mask.move_axis(axis).restore_axis(axis)
     assert np.array_equal(again.labels, labels)
     assert again.grid.same_as(mask.grid)
+
+
+def test_a_notebook_shows_one_line() -> None:
+    grid = medsam.Grid((2, 3, 4), spacing_mm=(5.0, 0.75, 0.75))
+    image = medsam.Image(np.zeros((2, 3, 4), np.int16), grid, Modality.CT)
+    assert repr(image) == "Image(2 x 3 x 4, 5 x 0.75 x 0.75 mm, int16, CT)"
+    picture = medsam.Image(np.zeros((1, 3, 4, 3), np.uint8), medsam.Grid((1, 3, 4)), normalized=True)
+    assert repr(picture) == "Image(1 x 3 x 4, spacing unknown, RGB uint8 normalized, modality unknown)"
+    labels = np.zeros((2, 3, 4), np.uint8)
+    labels[0, 0, :3], labels[1, 0, 0] = 1, 7
+    assert repr(medsam.Mask(labels, grid, {1: "liver"})) == (
+        "Mask(2 x 3 x 4, 5 x 0.75 x 0.75 mm, 1 liver: 3 voxels, 7: 1 voxels)"
+    )
+    assert repr(medsam.Mask(np.zeros((1, 1, 1), np.uint8), medsam.Grid((1, 1, 1)))) == (
+        "Mask(1 x 1 x 1, spacing unknown, empty)"
+    )

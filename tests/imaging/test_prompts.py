@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 
-from medsam.errors import InputFileError, PromptError
+from medsam.errors import PromptError
 from medsam.imaging.prompts import Prompt, parse_box, parse_point, place, prompts_from_drawing
-from medsam.io.prompts import read_prompts
 
 
 def test_boxes_become_labels_in_order() -> None:
@@ -46,67 +42,43 @@ def test_malformed_point_is_refused(text: str) -> None:
 
 def test_volume_prompt_needs_a_slice_and_a_flat_image_does_not() -> None:
     prompt = Prompt(box=(0, 0, 1, 1))
-    assert place(prompt, 1).slice == 0
+    assert place(prompt, (1, 5, 5)).slice == 0
     with pytest.raises(PromptError, match="--slice"):
-        place(prompt, 20)
+        place(prompt, (20, 5, 5))
 
 
 def test_slice_that_is_not_there_is_refused() -> None:
     with pytest.raises(PromptError, match="0 to 19"):
-        place(Prompt(box=(0, 0, 1, 1), slice=20), 20)
+        place(Prompt(box=(0, 0, 1, 1), slice=20), (20, 5, 5))
 
 
-def test_json_prompts(tmp_path: Path) -> None:
-    rows = [
-        {"box": [1, 2, 3, 4], "slice": 5},
-        {"points": [[1, 2], [3, 4, 0]], "slice": 6, "label": 7, "image": "a.png"},
-    ]
-    (tmp_path / "p.json").write_text(json.dumps({"prompts": rows}))
-    first, second = read_prompts(tmp_path / "p.json")
-    assert (first.label, first.slice, first.box) == (1, 5, (1, 2, 3, 4))
-    assert (second.label, second.image, second.points, second.point_labels) == (7, "a.png", ((1, 2), (3, 4)), (1, 0))
-
-
-def test_csv_prompts_number_boxes_per_image_and_join_points(tmp_path: Path) -> None:
-    lines = [
-        "image,slice,label,x0,y0,x1,y1,x,y,positive",
-        "a.png,,,1,2,3,4,,,",
-        "a.png,,,5,6,7,8,,,",
-        "b.png,,,1,2,3,4,,,",
-        "b.png,,2,,,,,9,9,",
-        "b.png,,2,,,,,8,8,0",
-    ]
-    (tmp_path / "p.csv").write_text("\n".join(lines))
-    prompts = read_prompts(tmp_path / "p.csv")
-    assert [(p.image, p.label) for p in prompts] == [("a.png", 1), ("a.png", 2), ("b.png", 1), ("b.png", 2)]
-    assert prompts[3].points == ((9, 9), (8, 8))
-    assert prompts[3].point_labels == (1, 0)
+def test_corners_are_kept_in_order() -> None:
+    assert Prompt(box=(9, 2, 1, 8)).box == (1, 2, 9, 8)
+    assert Prompt(box_3d=(9, 2, 5, 1, 8, 3)).box_3d == (1, 2, 3, 9, 8, 5)
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("numbers", "said"),
     [
-        ("p.json", "{", "not JSON"),
-        ("p.json", '{"prompts": 3}', "no list"),
-        ("p.json", '{"prompts": []}', "no prompt"),
-        ("p.json", '{"prompts": [{"bix": [1]}]}', "unknown keys"),
-        ("p.json", '{"prompts": [{"box": [1, 2, "x", 4]}]}', "prompt 1"),
-        ("p.json", '{"prompts": [{"box": [1, 2, 3, 4], "label": 0}]}', "label is 0"),
-        ("p.csv", "a,b\n1,2\n", "columns"),
-        ("p.csv", "x0,y0,x1,y1\n1,2,3,\n", "line 2"),
-        ("p.csv", "", "columns"),
-        ("p.txt", "x", "suffix"),
+        ((0, 0, -1, 9, 9, 4), "runs from slice -1 to 4"),
+        ((0, 0, 0, 9, 9, 10), "whole slices from 0 to 9"),
+        ((0, 0, 0.5, 9, 9, 4), "runs from slice 0.5 to 4"),
+        ((0, 0, float("nan"), 9, 9, 4), "whole slices"),
+        ((5, 0, 0, 5, 9, 4), "empty"),
+        ((0, 0, 0, 99, 9, 4), "leaves the image"),
+        ((0.1, 0.2, 0, 0.5, 0.6, 4), "normalized coordinates"),
     ],
 )
-def test_bad_prompt_files_say_where(tmp_path: Path, name: str, text: str, said: str) -> None:
-    (tmp_path / name).write_text(text)
-    with pytest.raises((InputFileError, PromptError), match=said):
-        read_prompts(tmp_path / name)
+def test_a_3d_box_that_does_not_fit_is_refused(numbers: tuple[float, ...], said: str) -> None:
+    with pytest.raises(PromptError, match=said):
+        place(Prompt(box_3d=numbers), (10, 20, 30))  # type: ignore[arg-type]
 
 
-def test_missing_prompt_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputFileError, match="does not exist"):
-        read_prompts(tmp_path / "none.json")
+def test_a_box_or_point_outside_its_slice_is_refused() -> None:
+    with pytest.raises(PromptError, match="leaves the image"):
+        place(Prompt(box=(0, 0, 31, 9), slice=0), (10, 20, 30))
+    with pytest.raises(PromptError, match="leaves the image"):
+        place(Prompt(points=((31, 9),), point_labels=(1,), slice=0), (10, 20, 30))
 
 
 def test_a_label_that_no_mask_holds_is_refused() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from medsam.inference.cache import EmbeddingCache, embedding_key
+from medsam.inference.cache import EmbeddingCache, compute_embedding_key
 from medsam.inference.predictor import Predictor
 
 MEGABYTES_4 = 256 * 64 * 64 * 4
@@ -31,7 +31,7 @@ def test_a_slice_seen_before_is_not_encoded_again(bright, tmp_path):
 
 def test_masks_from_the_cache_equal_masks_without_it(lite, disc, disc_embedding, tmp_path):
     cache = EmbeddingCache(tmp_path)
-    cache.write(embedding_key(lite, disc[0]), disc_embedding.features)
+    cache.write(compute_embedding_key(lite, disc[0]), disc_embedding.features)
     (kept,) = cache.embed(lite, [disc[0]])
     box = (118, 58, 202, 142)
     assert (lite.decode(kept, boxes=box)[0] == lite.decode(disc_embedding, boxes=box)[0]).all()
@@ -39,15 +39,15 @@ def test_masks_from_the_cache_equal_masks_without_it(lite, disc, disc_embedding,
 
 def test_the_key_depends_on_pixels_shape_weights_and_preprocessing(bright):
     keys = {
-        embedding_key(bright, picture(0)),
-        embedding_key(bright, picture(1)),
-        embedding_key(bright, picture(0).reshape(40, 30, 3)),
-        embedding_key(Predictor(bright.runtime, bright.manifest, weights="others"), picture(0)),
-        embedding_key(
+        compute_embedding_key(bright, picture(0)),
+        compute_embedding_key(bright, picture(1)),
+        compute_embedding_key(bright, picture(0).reshape(40, 30, 3)),
+        compute_embedding_key(Predictor(bright.runtime, bright.manifest, weights="others"), picture(0)),
+        compute_embedding_key(
             Predictor(bright.runtime, replace(bright.manifest, scaling="min-max"), weights="bright"), picture(0)
         ),
     }
-    assert len(keys) == 5 and embedding_key(bright, picture(0)) in keys
+    assert len(keys) == 5 and compute_embedding_key(bright, picture(0)) in keys
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text"])
@@ -68,7 +68,7 @@ def test_a_damaged_file_is_removed_and_the_slice_encoded_again(bright, tmp_path,
 
 def test_the_longest_unused_go_first_when_the_folder_is_full(bright, tmp_path):
     cache = EmbeddingCache(tmp_path, max_bytes=3 * MEGABYTES_4 + 4000)
-    keys = [embedding_key(bright, picture(i)) for i in range(4)]
+    keys = [compute_embedding_key(bright, picture(i)) for i in range(4)]
     for i in range(3):
         cache.embed(bright, [picture(i)])
         os.utime(cache._path(keys[i]), (i, i))
@@ -82,4 +82,4 @@ def test_clear_removes_every_embedding(bright, tmp_path):
     cache = EmbeddingCache(tmp_path)
     cache.embed(bright, [picture(0)])
     cache.clear()
-    assert not list(tmp_path.glob("*/*")) and cache.read(embedding_key(bright, picture(0))) is None
+    assert not list(tmp_path.glob("*/*")) and cache.read(compute_embedding_key(bright, picture(0))) is None

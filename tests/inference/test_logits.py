@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from medsam.imaging.frame import Frame
-from medsam.inference.logits import chunks_to_slice, stability, to_slice
+from medsam.inference.logits import chunks_to_slice, estimate_stability, read_expected_iou, to_slice
 
 
 def step_logits() -> torch.Tensor:
@@ -55,4 +56,12 @@ def test_stability_counts_pixels_sure_and_possible_inside_the_slice():
     logits[0, :2, :10] = 5.0  # 20 sure pixels ...
     logits[0, 2, :20] = 0.0  # ... and 20 undecided: 20 of 40
     logits[0, :, 200:] = 5.0  # in the padding: does not count
-    assert stability(logits, Frame(256, 128, 256, "pad")).tolist() == [0.5, 0.0]
+    assert estimate_stability(logits, Frame(256, 128, 256, "pad")).tolist() == [0.5, 0.0]
+
+
+def test_a_score_is_read_off_a_table_straight_between_its_rows():
+    scores = np.array([0.0, 0.25, 0.5, 0.9, 1.0], np.float32)
+    assert read_expected_iou(scores, ((0.0, 0.1), (0.5, 0.3), (0.9, 0.8))).tolist() == pytest.approx(
+        [0.1, 0.2, 0.3, 0.8, 0.8]
+    )
+    assert read_expected_iou(scores, ()) is scores

@@ -7,13 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medsam.evaluation.evaluate import Protocol, evaluate, read_samples
+from medsam.evaluation.evaluate import EvaluationProtocol, prompt_picture
+from medsam.evaluation.index import read_index
+from medsam.evaluation.measure import Subject, measure_picture
 from medsam.inference.predictor import Predictor, load_predictor
 
 
-def dice_of(predictor: Predictor, folder: Path, protocol: Protocol) -> float:
-    samples = read_samples(folder, "val")[:4]
-    return float(np.median([s.dice for image in evaluate(predictor, samples, protocol) for s in image]))
+def dice_of(predictor: Predictor, folder: Path, protocol: EvaluationProtocol) -> float:
+    found = []
+    for row in read_index(folder, "val")[:4]:
+        picture = prompt_picture(row, protocol)
+        if picture is not None:
+            subject = Subject(picture.dataset, picture.modality, picture.sample, picture.group, "model")
+            found += [s.dice for s in measure_picture(predictor, picture.slice_rgb, picture.targets, subject)[0]]
+    return float(np.median(found))
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +31,14 @@ def ours() -> Predictor:
 def test_rough_boxes_get_better_masks_than_from_what_it_began_with(ours: Predictor, shared_data: Path) -> None:
     lite = load_predictor("lite-medsam", device="cpu")
     for name in ("mr_acdc", "path_monuseg", "fundus_drishti"):
-        protocol = Protocol(noise="both", max_targets=8)
+        protocol = EvaluationProtocol(noise="both", max_targets=8)
         folder = shared_data / "slices" / name
         assert dice_of(ours, folder, protocol) > dice_of(lite, folder, protocol) + 0.02
 
 
 def test_a_click_is_answered(ours: Predictor, shared_data: Path) -> None:
     folder = shared_data / "slices/endoscopy_kvasir"
-    assert dice_of(ours, folder, Protocol(prompt="point")) > 0.3
+    assert dice_of(ours, folder, EvaluationProtocol(prompts=("point",))) > 0.3
 
 
 def test_a_disc_by_box_and_by_click_with_a_score(ours: Predictor) -> None:

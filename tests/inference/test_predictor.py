@@ -14,7 +14,7 @@ from medsam.errors import IntensityError, MissingDependencyError, PromptError
 from medsam.inference.embedding import Embedding
 from medsam.inference.logits import FLOAT_BYTES
 from medsam.inference.predictor import Predictor, load_predictor
-from medsam.models.catalog import cached
+from medsam.models.weights.catalog import find_cached
 
 BOX = (118, 58, 202, 142)  # the disc and two pixels
 
@@ -83,7 +83,7 @@ def test_a_previous_mask_may_go_in_for_all_boxes_or_for_each(lite, disc, disc_em
     [
         ({}, "no prompt"),
         ({"boxes": [(10, 10, 400, 50)]}, "leaves the image of 300 x 200"),
-        ({"boxes": [(50, 50, 10, 90)]}, "inside out"),
+        ({"boxes": [(50, 50, 50, 90)]}, "is empty"),
         ({"boxes": []}, "at least one"),
         ({"points": [[(10, 10)]]}, "points without point_labels"),
         ({"point_labels": [[1]]}, "point_labels without points"),
@@ -106,7 +106,7 @@ def test_a_prompt_that_does_not_fit_is_refused_in_words(lite, disc_embedding, pr
 
 @pytest.mark.parametrize(
     "bad",
-    [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3)), np.zeros((9, 9, 4), np.uint8), np.zeros((0, 9, 3), np.uint8)],
+    [np.zeros((9, 9)), np.zeros((9, 9, 3)), np.zeros((9, 9, 4), np.uint8), np.zeros((0, 9, 3), np.uint8)],
 )
 def test_a_slice_that_is_not_uint8_rgb_is_refused(bright, bad):
     with pytest.raises(IntensityError):
@@ -152,7 +152,7 @@ def test_slices_of_a_pixel_or_a_line_work(bright, shape):
 
 
 def test_bf16_keeps_the_mask(lite, disc, disc_embedding):
-    half = load_predictor(cached("lite-medsam"), device="cpu", precision="bf16")
+    half = load_predictor(find_cached("lite-medsam"), device="cpu", precision="bf16")
     embedding = half.embed(disc[0])
     assert isinstance(embedding, Embedding) and embedding.features.dtype == torch.float32
     assert dice(half.decode(embedding, boxes=[BOX])[0], lite.decode(disc_embedding, boxes=[BOX])[0]) > 0.98
@@ -192,3 +192,13 @@ def test_a_list_that_is_no_picture_is_refused_in_words(lite):
 
 def test_a_torch_device_is_a_device():
     assert load_predictor("lite-medsam", device=torch.device("cpu")).manifest.name == "lite-medsam"
+
+
+def test_grey_slices_are_taken_as_three_equal_channels(lite, disc):
+    grey = np.asarray(disc[0])[:, :, 0]
+    same = lite.embed(np.repeat(grey[:, :, None], 3, axis=2))
+    assert torch.equal(lite.embed(grey).features, same.features)
+
+
+def test_a_notebook_shows_model_and_runtime(lite):
+    assert repr(lite) == f"Predictor({lite.manifest.name}, tiny_vit, {lite.runtime.name})"

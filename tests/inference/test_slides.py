@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "io"))
 from slide_phantom import write_slide
 
 from medsam.errors import PromptError
 from medsam.imaging.image import Grid
 from medsam.inference.slides import segment_slide
-from medsam.io.contours import fill, signed_area
-from medsam.io.geojson import read_mask, write_shapes
-from medsam.io.slides import Slide
+from medsam.io.outlines.contours import fill, measure_area
+from medsam.io.outlines.geojson import read_segments, write_shapes
+from medsam.io.pictures.slides import Slide
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ def test_small_boxes_share_windows_and_give_exact_polygons(tmp_path):
     for label in (1, 2, 3):
         assert np.array_equal(filled([s for s in shapes if s.segment.label == label], truth.shape), truth == label)
     write_shapes(shapes, tmp_path / "m.geojson")
-    assert np.array_equal(read_mask(tmp_path / "m.geojson", Grid((1, *truth.shape))).labels[0], truth)
+    assert np.array_equal(read_segments(tmp_path / "m.geojson", Grid((1, *truth.shape))).labels[0], truth)
 
 
 def test_a_large_box_is_seen_whole_at_a_coarser_level(tmp_path):
@@ -106,7 +103,7 @@ def test_boxes_at_the_slides_edge_give_nothing_outside_it(tmp_path):
     shapes = segment_slide(Brightness(), path, (1040, 850, 1100, 900), window_px=256)
     outer = shapes[0].polygon.outer
     assert outer.max(axis=0).tolist() == [1100, 900]
-    assert signed_area(outer) == (truth > 0).sum()
+    assert measure_area(outer) == (truth > 0).sum()
 
 
 def test_bad_prompts_are_refused_in_words(tmp_path):

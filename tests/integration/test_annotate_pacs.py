@@ -9,7 +9,7 @@ import pytest
 
 import medsam
 from medsam.cli.app import run
-from medsam.io.dicomweb import fetch, parse_address, query, store
+from medsam.io.dicom.web import fetch, parse_address, query, store
 
 from .conftest import Orthanc
 from .test_pacs import KillingProxy, ct_series

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "io"))
 from dicom_phantom import Phantom, enhanced, picture, turned, write_series
 
 from medsam import read_image, write_mask
@@ -60,6 +57,34 @@ def sources(folder: Path) -> dict[str, Path]:
 
 
 NAMES = ["axial", "oblique", "mirrored", "tilted", "gapped", "mr", "one slice", "multi-frame", "x-ray"]
+
+
+ODD = {
+    "patient": {
+        "PatientSex": b"U ", "PatientBirthDate": b"1901/02/03", "PatientAge": b"70 years", "PatientWeight": b"70kg",
+        "StudyTime": b"12:30:15", "StudyDate": b"1901", "PregnancyStatus": b"\x09\0", "SmokingStatus": b"MAYBE ",
+    },
+    "commas": {"PixelSpacing": b"0,75\\0,5 ", "SliceThickness": b"1,25", "PatientWeight": b"70,5", "WindowCenter": b"40,0"},
+    "long": {"PatientID": b"B" * 80, "AccessionNumber": b"C" * 40, "StudyID": b"D" * 30, "PatientName": b"E" * 200},
+    "numbers": {"SeriesNumber": b"S3", "InstanceNumber": b"A1", "AcquisitionNumber": b"1A", "EchoNumbers": b"2,5 "},
+    "empty": {"PatientID": b"", "PatientName": b"", "StudyDate": b"", "StudyTime": b"", "AccessionNumber": b"", "StudyID": b""},
+    "bits": {"BitsStored": b"\x0c\0", "HighBit": b"\x0f\0"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("format", ["dicom-seg", "rtstruct"])
+def test_objects_of_odd_sources(tmp_path, name, format):
+    for path in write_series(tmp_path / "ct", Phantom()):
+        ds = pydicom.dcmread(path)
+        for keyword, value in ODD[name].items():
+            tag = pydicom.tag.Tag(keyword)
+            vr = pydicom.datadict.dictionary_VR(tag)
+            ds._dict[tag] = pydicom.dataelem.RawDataElement(tag, vr, len(value), value, 0, False, True)
+        ds.save_as(path, enforce_file_format=True)
+    mask = mask_on(read_image(tmp_path / "ct").grid)
+    write_mask(mask, tmp_path / "m.dcm", reference=tmp_path / "ct", format=format)
+    assert errors(tmp_path / "m.dcm") == []
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
-from scipy.ndimage import map_coordinates
-
-sys.path.append(str(Path(__file__).parents[1] / "io"))
 from dicom_phantom import Phantom, turned, write_series
+from scipy.ndimage import map_coordinates
 
 from medsam import read_image
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image as Picture
 
 import medsam
-from medsam.io.dicomweb import parse_address, store
+from medsam.io.dicom.web import parse_address, store
 
 from .conftest import PASSWORD, USER, Orthanc
 from .test_pacs import ct_series

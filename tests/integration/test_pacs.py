@@ -14,7 +14,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from medsam.cli.app import run
 from medsam.errors import InputFileError, OutputError, RemoteError
-from medsam.io.dicomweb import fetch, parse_address, query, store
+from medsam.io.dicom.web import fetch, parse_address, query, store
 
 from .conftest import Orthanc, free_port
 

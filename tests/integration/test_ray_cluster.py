@@ -1,4 +1,4 @@
-"""Curation on Ray's own multi-node cluster on loopback: a node dies in mid-run, and the store is that of a single process."""
+"""Ray's own multi-node cluster on loopback: a node dies in mid-run, and the store, or the mask, is that of a single process."""
 
 from __future__ import annotations
 
@@ -7,15 +7,22 @@ import threading
 import time
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image as Picture
+from serving import prompt, serve
 
-from medsam.data.cards import parse_card
-from medsam.data.curate import Settings, Source, curate
-from medsam.data.store import Store, check
+import medsam
+from medsam.annotation.markers import Marker
+from medsam.cli.app import run as command
+from medsam.data.cards.card import parse_card
+from medsam.data.store.curate import CuratedSource, curate
+from medsam.data.store.reading import Store, check
+from medsam.data.store.settings import CurateSettings
 from medsam.engine import run
-from medsam.errors import RemoteError
+from medsam.errors import MedsamError, RemoteError
+from medsam.jobs.options import EngineOptions, ModelOptions
 
 pytestmark = pytest.mark.integration
 ray = pytest.importorskip("ray", reason="the extra `cluster` is not installed")
@@ -36,6 +43,7 @@ path = "masks/{image}.png"
 lesion = 1
 """
 CASES, PER_SHARD = 160, 4
+DEPTH = 16
 
 
 @pytest.fixture
@@ -82,7 +90,7 @@ def digest(folder: Path) -> str:
 
 
 def test_a_node_killed_in_mid_run_changes_nothing(raw, cluster, tmp_path):
-    source, settings = Source(parse_card(CARD, "t"), raw), Settings(cases_per_shard=PER_SHARD)
+    source, settings = CuratedSource(parse_card(CARD, "t"), raw), CurateSettings(cases_per_shard=PER_SHARD)
     curate([source], tmp_path / "one", settings=settings)
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     cluster.wait_for_nodes()
@@ -108,6 +116,79 @@ def test_a_node_killed_in_mid_run_changes_nothing(raw, cluster, tmp_path):
     store = Store(tmp_path / "ray")
     assert len(store) == len(set(store.catalogue["sample_id"].to_pylist())) == CASES
     assert check(store) == []
+
+
+def noisy_scan(path: Path) -> Path:
+    """A ball in noise, so that no two slices have one embedding."""
+    z, y, x = np.ogrid[:DEPTH, :96, :96]
+    ball = ((z - DEPTH / 2) * 3) ** 2 + (y - 48) ** 2 + (x - 44) ** 2 < 30**2
+    values = np.random.default_rng(0).normal(0, 30, ball.shape) + 300 * ball
+    nibabel.save(nibabel.Nifti1Image(values.astype(np.int16).T, np.diag([-1.0, -1.0, 3.0, 1.0])), path)
+    return path
+
+
+def test_a_node_killed_in_mid_annotation_changes_no_voxel(cluster, tmp_path):
+    image = medsam.normalize(medsam.read_image(noisy_scan(tmp_path / "scan.nii.gz"), modality="MR"))
+    markers = [Marker(1, k, ((20.0, 48.0), (68.0, 48.0), (44.0, 24.0), (44.0, 72.0))) for k in (2, DEPTH - 3)]
+    options = ModelOptions("openmedsam-lite", device="cpu")
+    alone = medsam.annotate(options.load(), image, markers)
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    cluster.wait_for_nodes()
+    predictor = options.load(EngineOptions("ray", cluster.address))
+    assert predictor.devices == 2
+    lost: list[int] = []
+
+    def lose_a_node(done: int, total: int | None) -> None:
+        if done >= 3 and not lost:
+            lost.append(done)
+            cluster.remove_node(nodes[0], allow_graceful=False)
+
+    made = medsam.annotate(predictor, image, markers, progress=lose_a_node)
+    assert lost == [3] and len(made.boxes[1]) == DEPTH - 4  # it really was mid-run
+    assert np.array_equal(made.mask.labels, alone.mask.labels) and made.mask.labels.any()
+    assert made.scores == alone.scores
+    ray.shutdown()
+    with pytest.raises(RemoteError, match="a cluster that was left"):
+        predictor.embed(image.slice_rgb(0))
+    assert not ray.is_initialized()
+
+
+def test_a_folder_and_the_server_give_the_same_masks_on_a_cluster(cluster, tmp_path):
+    cluster.add_node(num_cpus=1)
+    cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    (tmp_path / "scans").mkdir()
+    rng = np.random.default_rng(1)
+    for n in range(3):
+        Picture.fromarray(rng.integers(0, 256, (60, 70), dtype=np.uint8)).save(tmp_path / "scans" / f"{n}.png")
+    words = [
+        "segment",
+        str(tmp_path / "scans"),
+        "--box",
+        "10,10,50,40",
+        "--model",
+        "openmedsam-lite",
+        "--modality",
+        "US",
+    ]
+    words += ["--device", "cpu", "-o"]
+    assert command([*words, str(tmp_path / "one")]) == 0
+    assert command([*words, str(tmp_path / "ray"), "--engine", "ray", "--address", cluster.address]) == 0
+    masks = [sorted((tmp_path / place).glob("*.png")) for place in ("one", "ray")]
+    assert len(masks[0]) == len(masks[1]) == 3
+    for alone, there in zip(*masks, strict=True):
+        assert np.array_equal(np.asarray(Picture.open(alone)), np.asarray(Picture.open(there)))
+    predictor = ModelOptions("openmedsam-lite", device="cpu").load(EngineOptions("ray", cluster.address))
+    with serve(tmp_path, predictor) as served:
+        answers = [prompt(served, slice=k) for k in (1, 2)]
+        assert [answer.status_code for answer in answers] == [200] * 2
+
+
+def test_a_model_that_no_node_can_load_is_refused_in_words(cluster):
+    cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    with pytest.raises(MedsamError, match="no-such-model"):
+        ModelOptions("no-such-model", device="cpu").load(EngineOptions("ray", cluster.address))
 
 
 def test_a_cluster_that_is_not_there_is_reported():

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-from scipy import ndimage
-
-sys.path.append(str(Path(__file__).parents[1] / "io"))
 from dicom_phantom import Phantom, turned, write_series
+from scipy import ndimage
 
 from medsam import read_image, write_mask
 from medsam.imaging.image import Mask

@@ -11,7 +11,7 @@ import pytest
 from medsam import read_mask, write_mask
 from medsam.errors import InputFileError
 from medsam.imaging.image import Grid, Mask
-from medsam.io.segnrrd import read_segments
+from medsam.io.volumes.nrrd_segments import read_segments
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed; make integration installs it")
 pytestmark = pytest.mark.integration

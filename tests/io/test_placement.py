@@ -10,7 +10,7 @@ import pytest
 
 from medsam.errors import GeometryError, InputFileError
 from medsam.imaging.image import Grid, Mask
-from medsam.io.placement import LabelPainter, Segment, chosen, place
+from medsam.io.placement import LabelPainter, Segment, choose_segments, place
 
 AFFINE = np.array([[0.1, 0.7, 0.2, -5], [0.3, -0.1, 0.9, 7], [2.0, 0.1, -0.2, 11], [0, 0, 0, 1]])
 
@@ -97,7 +97,7 @@ def test_overlap_is_refused_with_the_names():
 
 def test_segments_are_chosen_by_name_or_number():
     segments = [Segment(1, "Liver"), Segment(4, "Tumor")]
-    assert chosen(segments, ["liver"], Path("x")) == segments[:1]
-    assert chosen(segments, ["4"], Path("x")) == segments[1:]
+    assert choose_segments(segments, ["liver"], Path("x")) == segments[:1]
+    assert choose_segments(segments, ["4"], Path("x")) == segments[1:]
     with pytest.raises(InputFileError, match="spleen"):
-        chosen(segments, ["spleen", "4"], Path("x"))
+        choose_segments(segments, ["spleen", "4"], Path("x"))

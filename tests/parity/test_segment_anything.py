@@ -5,10 +5,10 @@ from functools import partial
 import pytest
 import torch
 
-from medsam.models.image_encoder import ImageEncoder
-from medsam.models.mask_decoder import MaskDecoder
-from medsam.models.medsam import MedSAM
-from medsam.models.prompt_encoder import PromptEncoder
+from medsam.models.networks.image_encoder import ImageEncoder
+from medsam.models.networks.mask_decoder import MaskDecoder
+from medsam.models.networks.medsam import MedSAM
+from medsam.models.networks.prompt_encoder import PromptEncoder
 
 SMALL = {"channels": 96, "depth": 3, "heads": 3, "global_blocks": (1,), "image_size": 320}
 BOXES = torch.tensor([[10.0, 20.0, 130.5, 200.0], [0.0, 0.0, 319.0, 319.0], [200.0, 40.0, 230.0, 300.0]])
@@ -88,11 +88,11 @@ def test_vit_b_embedding_is_equal(segment_anything, randomise, size):
 def test_resized_relative_positions_are_equal(segment_anything):
     from segment_anything.modeling.image_encoder import get_rel_pos
 
-    from medsam.models.image_encoder import relative_table
+    from medsam.models.networks.image_encoder import lay_out_table
 
     table = torch.randn(27, 8)
-    torch.testing.assert_close(relative_table(table, 14), get_rel_pos(14, 14, table))
-    torch.testing.assert_close(relative_table(table, 9), get_rel_pos(9, 9, table))
+    torch.testing.assert_close(lay_out_table(table, 14), get_rel_pos(14, 14, table))
+    torch.testing.assert_close(lay_out_table(table, 9), get_rel_pos(9, 9, table))
 
 
 PROMPTS = {
@@ -127,7 +127,7 @@ def test_logits_and_quality_are_equal(pair, features, prompts, multimask):
 
 @torch.inference_mode()
 def test_keys_of_the_three_vits_are_the_published_ones(segment_anything):
-    from medsam.models.medsam import build
+    from medsam.models.networks.medsam import build
 
     for name in ("vit_b", "vit_l", "vit_h"):
         with torch.device("meta"):

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from medsam.models.image_encoder import ImageEncoder
-from medsam.models.mask_decoder import MaskDecoder
-from medsam.models.medsam import MedSAM
-from medsam.models.prompt_encoder import PromptEncoder
+from medsam.models.networks.image_encoder import ImageEncoder
+from medsam.models.networks.mask_decoder import MaskDecoder
+from medsam.models.networks.medsam import MedSAM
+from medsam.models.networks.prompt_encoder import PromptEncoder
 
 RENAMES = [
     ("image_encoder.", "vision_encoder."),

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from medsam.errors import GeometryError, PromptError
-from medsam.imaging.image import Grid, Mask
+from medsam.imaging.boxes import Box
+from medsam.imaging.image import Grid, Mask, move_axis
+from medsam.io.placement import lay_on_grid
 
-Box = tuple[float, float, float, float]
-Objects = Literal["labels", "strokes"]
 EIGHT = np.ones((3, 3), dtype=bool)  # strokes hang together over corners too
 OUTSIDE_PX = 0.5  # a point in the outermost half pixel lies inside the image
 DRIFT = 0.25  # of a rectangle's longer side: how far an object may wander between marked slices beyond overlapping
@@ -81,7 +81,7 @@ def check_markers(markers: Sequence[Marker], grid: Grid) -> None:
         )
 
 
-def markers_from_mask(mask: Mask, grid: Grid, *, objects: Objects = "labels") -> list[Marker]:
+def markers_from_mask(mask: Mask, grid: Grid, *, objects: Literal["labels", "strokes"] = "labels") -> list[Marker]:
     """Read the strokes painted in a label volume.
 
     Args:
@@ -199,3 +199,27 @@ def marker_from_world(points_N3: np.ndarray, grid: Grid, label: int, name: str |
         )
     points = tuple((float(x), float(y)) for y, x in index_N3[:, 1:])
     return Marker(label, int(np.floor(index_N3[:, 0].mean() + 0.5)), points, name)
+
+
+def collect_markers(markers: Mask | np.ndarray | Sequence[Marker], grid: Grid, axis: int) -> list[Marker]:
+    """The markers of a scan, however they were given.
+
+    Args:
+        markers: A label volume of the scan's voxels in any order, an array on its grid, or markers already.
+        grid: Of the scan.
+        axis: The array axis that the slices marked are stacked along.
+
+    Raises:
+        PromptError: something else. GeometryError: a mask on another grid.
+    """
+    if isinstance(markers, np.ndarray):
+        markers = Mask(markers, grid)
+    if isinstance(markers, Mask):
+        return markers_from_mask(lay_on_grid(markers, grid).move_axis(axis), move_axis(grid, axis))
+    if not isinstance(markers, Sequence) or not all(isinstance(marker, Marker) for marker in markers):
+        raise PromptError(
+            f"markers are {type(markers).__name__}",
+            expected="a Mask of painted lines, or a list of Marker",
+            fix="pass medsam.read_mask(path)",
+        )
+    return list(markers)

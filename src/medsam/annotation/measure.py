@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medsam.annotation.axes import Axes, axes_of
 from medsam.errors import GeometryError, PromptError
-from medsam.imaging.image import Grid, Mask
+from medsam.imaging.axes import Axes, axes_of
+from medsam.imaging.image import Grid, Image, Mask
+from medsam.imaging.modality import Modality
 
 EVERY_NEIGHBOUR = np.ones((3, 3, 3), dtype=bool)  # 26 in 3D, 8 in a slice
 
@@ -24,7 +26,8 @@ class Measurement:
         name: Of the label, where the mask has one.
         component: Number of the connected part, 0 where the label was measured whole.
         voxels: How many.
-        volume_mm3: Of these voxels; a single slice counts with the slice distance the file gives.
+        volume_mm3: Of these voxels; a single slice counts with the slice distance the file gives. None for a picture,
+            whose pixels have an area only.
         volume_ml: The same.
         long_axis_mm: Longest diameter in any slice of the plane, between outer corners of pixels.
         short_axis_mm: Longest diameter perpendicular to it on that slice.
@@ -33,20 +36,22 @@ class Measurement:
             or superior; for upright axial slices the z of DICOM. The same on every grid that holds the slice.
         long_axis_xy: Its ends in slice pixels.
         short_axis_xy: The other's ends.
+        area_mm2: Of a picture whose pixels have a size but whose slice has no thickness.
     """
 
     label: int
     name: str | None
     component: int
     voxels: int
-    volume_mm3: float
-    volume_ml: float
+    volume_mm3: float | None
+    volume_ml: float | None
     long_axis_mm: float
     short_axis_mm: float
     slice: int
     position_mm: float | None
     long_axis_xy: tuple[tuple[float, float], tuple[float, float]]
     short_axis_xy: tuple[tuple[float, float], tuple[float, float]]
+    area_mm2: float | None = None
 
 
 def measure(mask: Mask, *, components: bool = False, plane: str = "axial", min_voxels: int = 1) -> list[Measurement]:
@@ -69,9 +74,9 @@ def measure(mask: Mask, *, components: bool = False, plane: str = "axial", min_v
     assert mask.grid.affine is not None  # noqa: S101 - always set
     voxel_mm3 = float(abs(np.linalg.det(mask.grid.affine[:3, :3])))
     flat = mask.grid.shape[0] == 1
-    sliced = mask if flat else mask.moved_axis(mask.grid.axis_named(plane))
+    sliced = mask if flat else mask.move_axis(mask.grid.find_axis(plane))
     spacing = sliced.grid.spacing_mm
-    assert spacing is not None  # noqa: S101 - moved_axis keeps it
+    assert spacing is not None  # noqa: S101 - move_axis keeps it
     normal = _normal(sliced.grid)
     rows = []
     for label in mask.ids:
@@ -90,6 +95,38 @@ def measure(mask: Mask, *, components: bool = False, plane: str = "axial", min_v
                 )
             )  # fmt: skip
     return rows
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """Values of the scan inside an object.
+
+    Args:
+        mean: Of the stored values.
+        spread: Their standard deviation.
+        unit: "HU" where the scan is a CT whose values are Hounsfield units; None where values have no unit.
+    """
+
+    mean: float
+    spread: float
+    unit: Literal["HU"] | None
+
+
+def measure_intensity(image: Image, mask: Mask) -> dict[int, Intensity]:
+    """Mean and spread of a scan inside each label; nothing for a colour picture, whose values are no measurement.
+
+    Args:
+        image: As stored, not normalized.
+        mask: Of the same voxels.
+    """
+    if image.is_rgb:
+        return {}
+    hounsfield = image.modality is Modality.CT and image.values.dtype != np.uint8  # 8 bits hold a window of it
+    found: dict[int, Intensity] = {}
+    for label in mask.ids:
+        values = image.values[mask.labels == label].astype(np.float64)
+        found[label] = Intensity(float(values.mean()), float(values.std()), "HU" if hounsfield else None)
+    return found
 
 
 def _normal(grid: Grid) -> NDArray[np.float64]:

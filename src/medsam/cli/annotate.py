@@ -3,97 +3,106 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
+
+from medsam.cli.flags import (
+    BoxFlags,
+    EngineFlags,
+    FileFlags,
+    IntensityFlags,
+    MaskFlags,
+    ModelFlags,
+    PlaneFlag,
+    RunFlags,
+    Switch,
+    ThisTerminal,
+)
+from medsam.jobs.options import (
+    BoxOptions,
+    EngineOptions,
+    FileOptions,
+    IntensityOptions,
+    MaskOptions,
+    ModelOptions,
+    RunOptions,
+)
+
+if TYPE_CHECKING:
+    from medsam.jobs.annotate import AnnotateResult
 
 
 def annotate(
     scan: str,
     /,
     *,
-    markers: Annotated[list[Path], Parameter(negative=(), consume_multiple=True)],
-    output: Annotated[Path, Parameter(name=["--output", "-o"])],
-    modality: str | None = None,
-    window: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
-    interpolation: Literal["linear", "legacy"] = "linear",
-    margin_px: float | None = None,
-    max_gap: int | None = None,
+    markers: Annotated[list[Path] | None, Parameter(negative=())] = None,
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     objects: Literal["labels", "strokes"] = "labels",
-    plane: Literal["axial", "coronal", "sagittal"] | None = None,
-    model: str | None = None,
-    device: str | None = None,
-    precision: Literal["fp32", "bf16", "fp16", "int8"] = "fp32",
-    runtime: Literal["auto", "torch", "openvino"] = "auto",
-    format: str | None = None,
-    reference: Path | None = None,
-    series: str | None = None,
-    geometry: Literal["refuse", "resample"] = "refuse",
-    volume: int | None = None,
-    cache: Path | None = None,
-    overlay: Path | None = None,
-    record: Path | None = None,
+    one_object: Switch = False,
+    port: int = 8421,
+    plane: PlaneFlag = None,
+    boxes: BoxFlags = BoxOptions(),
+    file: FileFlags = FileOptions(),
+    intensity: IntensityFlags = IntensityOptions(),
+    mask: MaskFlags = MaskOptions(),
+    beside: RunFlags = RunOptions(),
+    model: ModelFlags = ModelOptions(),
+    engine: EngineFlags = EngineOptions(),
+    terminal: ThisTerminal,
 ) -> None:
     """Turn long and short axis lines drawn on some slices into a mask on all slices between them.
+
+    Without --markers it opens the scan in the browser, as medsam open does, where the lines are drawn.
 
     Parameters
     ----------
     scan
         Image file or DICOM folder; or dicomweb://host/dicom-web/studies/.../series/..., where a .dcm output is stored too.
     markers
-        Label volume, 3D Slicer .mrk.json, CSV or JSON of line ends, DICOM SR, or npz with recist; several are joined.
+        Label volume, 3D Slicer .mrk.json, CSV or JSON of line ends, DICOM SR, or npz with recist; again and again for several, which are joined.
     output
         Mask to write; the suffix chooses the format (.nii.gz, .nrrd, .seg.nrrd, .mha, .npz, .dcm, ...).
-    modality
-        CT, MR, ultrasound, ... where the file does not say.
-    window
-        CT window: soft-tissue, lung, brain, bone, ... or width,level.
-    interpolation
-        Boxes between marked slices: corners move linearly, or the released distance maps, which shrink them.
-    margin_px
-        Added to every side of a box; 5 without it (legacy adds it twice), 0 for the bare rectangle over the lines.
-    max_gap
-        Marked slices further apart than this are not bridged.
     objects
         Every label is an object, or every stroke is one until strokes overlap from slice to slice.
-    plane
-        The plane the markers were drawn in; the file's own storage order without it.
-    model
-        Catalog name or weights file; the default model without it.
-    device
-        cpu, cuda or mps; the best one there without it.
-    precision
-        Arithmetic of the image encoder.
-    runtime
-        What runs the image encoder.
-    format
-        Format where the suffix does not tell it (rtstruct, dicom-seg:LABELMAP).
-    reference
-        DICOM series the mask belongs to, where the scan is not it.
-    series
-        SeriesInstanceUID to take from a DICOM folder that holds several.
-    geometry
-        Refuse DICOM series with gaps or tilt, or resample them onto a regular grid.
-    volume
-        Which volume of a file that holds several, from 0.
-    cache
-        Folder for embeddings, so that the next markers on the same scan answer fast.
-    overlay
-        Picture (.png) of up to 12 slices with contours and boxes.
-    record
-        JSON file with boxes, scores, seconds, model and versions.
+    one_object
+        All lines are drawn around one object, whatever the files say.
+    port
+        Where the page is that opens without --markers.
     """
-    from medsam.annotation.interpolation import Interpolation
-    from medsam.cli.annotation import Request, run_request
-    from medsam.inference.predictor import Predictor, load_predictor
+    from medsam.errors import PromptError
 
-    def load() -> Predictor:
-        return load_predictor(model, device=device, precision=precision, runtime=runtime)
+    if not markers and output is None:
+        from medsam.cli.open import open_
 
-    request = Request(
-        scan=scan, markers=tuple(markers), output=output, modality=modality, window=window,
-        how=Interpolation(interpolation, margin_px, max_gap), objects=objects, plane=plane, format=format,
-        reference=reference, series=series, geometry=geometry, volume=volume, cache=cache, overlay=overlay,
-        record=record,
+        return open_(scan, port=port, file=file, intensity=intensity, model=model, terminal=terminal)
+    if not markers or output is None:
+        given, missing = ("--output", "--markers") if not markers else ("--markers", "--output")
+        raise PromptError(
+            f"{given} without {missing}", expected="both for a mask from files, or neither",
+            fix=f"pass {missing} too; or leave {given} out to draw in the browser",
+        )  # fmt: skip
+    from medsam.jobs.annotate import AnnotateRequest
+    from medsam.jobs.annotate import annotate as run
+
+    request = AnnotateRequest(
+        scan=scan, markers=tuple(markers), output=output, objects="one" if one_object else objects, plane=plane, boxes=boxes, file=file,
+        intensity=intensity, mask=mask, beside=beside, model=model, engine=engine,
     )  # fmt: skip
-    run_request(request, load)
+    with terminal.progress("annotate") as progress:
+        result = run(request, progress=progress)
+    terminal.report({"masks": [result.run.as_row()]}, "\n".join(_lines(result)))
+
+
+def _lines(result: AnnotateResult) -> list[str]:
+    lines = []
+    for label, scores in result.scores.items():
+        lowest = min(scores, key=lambda k: scores[k])
+        lines.append(
+            f"object {label}: {result.run.voxels.get(label, 0)} voxels on slices {min(scores)} to {max(scores)}, "
+            f"{result.marked[label]} of {len(scores)} marked; lowest {result.run.score_name} {scores[lowest]:.2f} on slice {lowest}"
+        )
+    seconds = result.run.seconds
+    phases = f"encode {seconds['encode']:.1f}, decode {seconds['decode']:.1f}"
+    return [*lines, f"{result.run.output}: {seconds['total']:.1f} s ({phases})"]

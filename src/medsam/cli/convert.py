@@ -1,4 +1,4 @@
-"""`medsam convert`: masks between all formats, and images to NIfTI, NRRD and MetaImage."""
+"""`medsam convert`: masks between all formats, images between volume formats, and slices to pictures."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from medsam.cli.flags import FileFlags, IntensityFlags, MaskFlags, PlaneFlag, ThisTerminal
+from medsam.jobs.options import FileOptions, IntensityOptions, MaskOptions
+
 if TYPE_CHECKING:
-    from medsam.imaging.image import Grid, Mask
+    from medsam.imaging.image import Image, Mask
 
 
 def convert(
@@ -16,14 +19,15 @@ def convert(
     destination: Path,
     /,
     *,
-    reference: Path | None = None,
-    format: str | None = None,
     kind: Literal["auto", "mask", "image"] = "auto",
     only: Annotated[list[str], Parameter(negative=())] = [],  # noqa: B006 - cyclopts reads it
     overlap: Literal["refuse", "first", "last"] = "refuse",
-    series: str | None = None,
-    geometry: Literal["refuse", "resample"] = "refuse",
-    volume: int | None = None,
+    slice: int | None = None,
+    plane: PlaneFlag = None,
+    file: FileFlags = FileOptions(),
+    intensity: IntensityFlags = IntensityOptions(),
+    mask: MaskFlags = MaskOptions(),
+    terminal: ThisTerminal,
 ) -> None:
     """Convert a mask or an image to the format that the destination's suffix names.
 
@@ -31,62 +35,45 @@ def convert(
     ----------
     source
         A mask (.nii.gz, .nrrd, .seg.nrrd, .mha, .png, .npz, COCO .json, .geojson, .stl, DICOM SEG or RTSTRUCT .dcm) or
-        an image (a DICOM folder, NIfTI, NRRD, ...).
+        an image (a DICOM folder, NIfTI, NRRD, ..., a series of a PACS).
     destination
-        Where to. Images go to .nii, .nii.gz, .nrrd and .mha.
-    reference
-        The image the mask belongs to: DICOM SEG and RTSTRUCT need its series; contours, surfaces and polygons its grid.
-    format
-        Format where the suffix does not tell it: rtstruct, dicom-seg:LABELMAP, dicom-seg:FRACTIONAL, stl:per-label.
+        Where to. Images go to .nii, .nii.gz, .nrrd, .nhdr, .mha and .mhd, one slice of them to .png.
     kind
         What the source is, where both would do; files between NIfTI, NRRD and MHA are copied as images without it.
     only
         Name or number of a structure to take, again and again; all of them without it.
     overlap
         Where structures overlap: refuse, or the first or the last of the file wins.
-    series
-        SeriesInstanceUID to take from a DICOM folder that holds several.
-    geometry
-        Refuse DICOM series with gaps or tilt, or resample them onto a regular grid.
-    volume
-        Which volume of a source that holds several, from 0.
+    slice
+        The one slice to write, from 0; CT takes --window.
     """
-    from medsam.cli.outputs import refuse_overwriting
-    from medsam.io.formats import check_writable, read_image, read_mask, write_image, write_mask
+    from medsam.jobs.convert import ConvertRequest
+    from medsam.jobs.convert import convert as run
 
-    refuse_overwriting([destination], [source, reference])
-    chosen = kind if kind != "auto" else _kind(source, destination, format, masks=bool(only) or reference is not None)
-    if chosen == "image":
-        image = read_image(source, series=series, geometry=geometry, volume=volume)
-        write_image(image, destination)
-        shape = " x ".join(str(n) for n in image.grid.shape)
-        print(f"{destination}: image, {shape} voxels, {image.values.dtype}")
-        return
-    check_writable(destination, reference=reference, format=format)
-    grid: Grid | None = None
-    if reference is not None:
-        grid = read_image(reference, series=series, geometry=geometry, volume=0).grid
-    mask = read_mask(source, reference=grid, only=only or None, overlap=overlap, volume=volume)
-    write_mask(mask, destination, reference=reference, format=format, series=series)
-    print(_line(destination, mask))
+    result = run(
+        ConvertRequest(
+            source=source, destination=destination, kind=kind, only=tuple(only), overlap=overlap, slice=slice,
+            plane=plane, file=file, intensity=intensity, mask=mask,
+        )
+    )  # fmt: skip
+    facts = _facts(result.written)
+    terminal.report({"output": str(destination), **facts}, f"{destination}: {_line(facts)}")
 
 
-def _kind(source: Path, destination: Path, format: str | None, *, masks: bool) -> Literal["mask", "image"]:
-    """What to take a source for: an image where it can be one and the destination can hold one."""
-    from medsam.io.dicom_seg import holds_mask
-    from medsam.io.formats import FORMATS, format_of
+def _facts(written: Mask | Image) -> dict[str, object]:
+    from medsam.imaging.image import Mask
 
-    target = destination.name.lower()
-    holds_image = any("write_image" in row.can and target.endswith(row.suffixes) for row in FORMATS)
-    row = format_of(source)
-    is_mask = "read_image" not in row.can or (row.name == "dicom" and holds_mask(source))
-    if is_mask or masks or format or target.endswith(".seg.nrrd") or not holds_image:
-        return "mask"
-    return "image"
+    if isinstance(written, Mask):
+        labels = {str(i): written.names.get(i, "") for i in written.ids}
+        return {"kind": "mask", "shape": list(written.grid.shape), "labels": labels}
+    return {"kind": "image", "shape": list(written.grid.shape), "dtype": str(written.values.dtype)}
 
 
-def _line(destination: Path, mask: Mask) -> str:
-    shape = " x ".join(str(n) for n in mask.grid.shape)
-    labels = ", ".join(f"{i} {mask.names.get(i, '')}".strip() for i in mask.ids[:8]) or "none"
-    more = f" and {len(mask.ids) - 8} more" if len(mask.ids) > 8 else ""
-    return f"{destination}: mask, {shape} voxels, labels {labels}{more}"
+def _line(facts: dict[str, object]) -> str:
+    shape = " x ".join(str(n) for n in facts["shape"])  # type: ignore[attr-defined]
+    if facts["kind"] == "image":
+        return f"image, {shape} voxels, {facts['dtype']}"
+    labels: dict[str, str] = facts["labels"]  # type: ignore[assignment]
+    listed = ", ".join(f"{i} {name}".strip() for i, name in list(labels.items())[:8]) or "none"
+    more = f" and {len(labels) - 8} more" if len(labels) > 8 else ""
+    return f"mask, {shape} voxels, labels {listed}{more}"

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from medsam.cli.flags import Output, ThisTerminal
+
 if TYPE_CHECKING:
-    from medsam.data.curate import Report, Settings, Source
+    from medsam.data.store.curate import CuratedSource, CurateReport
+    from medsam.data.store.settings import CurateSettings
 
 FAULTS = 3  # the store is good, and something that was asked for is not in it
 
@@ -18,7 +22,7 @@ def curate(
     cards: Annotated[list[str], Parameter(negative=())],
     /,
     *,
-    output: Annotated[Path, Parameter(name=["--output", "-o"])],
+    output: Output,
     root: Path | None = None,
     external: Annotated[list[str], Parameter(negative=())] = [],  # noqa: B006 - cyclopts reads it
     seed: int | None = None,
@@ -27,8 +31,10 @@ def curate(
     engine: Literal["local", "processes", "ray"] = "processes",
     workers: int | None = None,
     address: str | None = None,
+    terminal: ThisTerminal,
 ) -> int:
     """Turn data sets into a training store; run again, it adds what is missing and changes nothing else.
+
 
     Exit code 0: every file was used or excluded by a rule. 3: the store is good, but some files, cards or shards are at
     fault; each is listed with its reason. 1: nothing could be done.
@@ -56,28 +62,25 @@ def curate(
     address
         Of a running Ray cluster; without it Ray is started on this machine.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from medsam.data.curate import curate as make
+    from medsam.data.store.curate import curate as make
 
     sources = [_source(text, root, external) for text in cards]
     _refuse_unknown(external, [source.card.name for source in sources])
     settings = _settings(output, seed, split, bits)
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
-        tasks = {source.card.name: bars.add_task(source.card.name, total=None) for source in sources}
+    with terminal.bars([source.card.name for source in sources]) as bars:
         report = make(
-            sources, output, settings=settings, engine=engine, workers=workers, address=address,
-            progress=lambda name, done, total: bars.update(tasks[name], completed=done, total=total),
-        )  # fmt: skip
-    _show(report, output)
+            sources, output, settings=settings, engine=engine, workers=workers, address=address, progress=bars
+        )
+    counts = {name: asdict(count.summary) | {"faults": count.faults} for name, count in report.counts.items()}
+    answer = {"output": str(output), "made": report.made, "present": report.present, "clean": report.clean}
+    terminal.report({**answer, "counts": counts}, lambda: _show(report, output))
+    _warn(report, output)
     return 0 if report.clean else FAULTS
 
 
-def _source(text: str, root: Path | None, external: list[str]) -> Source:
-    from medsam.data.cards import load_card
-    from medsam.data.curate import Source
+def _source(text: str, root: Path | None, external: list[str]) -> CuratedSource:
+    from medsam.data.cards.card import load_card
+    from medsam.data.store.curate import CuratedSource
     from medsam.errors import DataError
 
     name, _, folder = text.partition("=")
@@ -94,7 +97,7 @@ def _source(text: str, root: Path | None, external: list[str]) -> Source:
             expected="where the data set lies",
             fix=f"pass --root FOLDER, or {name}=FOLDER",
         )
-    return Source(card, base, card.name in external)
+    return CuratedSource(card, base, card.name in external)
 
 
 def _refuse_unknown(external: list[str], given: list[str]) -> None:
@@ -109,16 +112,16 @@ def _refuse_unknown(external: list[str], given: list[str]) -> None:
             )
 
 
-def _settings(output: Path, seed: int | None, split: str | None, bits: Literal[8, 16] | None) -> Settings | None:
+def _settings(output: Path, seed: int | None, split: str | None, bits: Literal[8, 16] | None) -> CurateSettings | None:
     """None where nothing was asked for, so that an existing store keeps its own."""
     from dataclasses import replace
 
-    from medsam.data.curate import Settings, load_settings
+    from medsam.data.store.settings import CurateSettings, load_settings
     from medsam.errors import DataError
 
     if seed is None and split is None and bits is None:
         return None
-    chosen = load_settings(output) if (output / "store.json").is_file() else Settings()
+    chosen = load_settings(output) if (output / "store.json").is_file() else CurateSettings()
     if split is not None:
         try:
             fractions = tuple(float(part) for part in split.split(","))
@@ -130,7 +133,7 @@ def _settings(output: Path, seed: int | None, split: str | None, bits: Literal[8
     return replace(chosen, seed=chosen.seed if seed is None else seed, bits=chosen.bits if bits is None else bits)
 
 
-def _show(report: Report, output: Path) -> None:
+def _show(report: CurateReport, output: Path) -> None:
     """The counts as a table, then what was left out by reason, then every fault."""
     from collections import Counter
 
@@ -156,15 +159,16 @@ def _show(report: Report, output: Path) -> None:
         print(f"excluded {number:,} pairs: {reason}")
     for reason, number in sorted(cases.items()):
         print(f"excluded {number:,} images or masks: {reason}")
-    _warn(report, output)
     print(f"{report.made} shards made, {report.present} were there; {output}")
 
 
-def _warn(report: Report, output: Path) -> None:
+def _warn(report: CurateReport, output: Path) -> None:
     for name, counts in report.counts.items():
         if counts.summary.suspect_text:
             cases = f"{counts.summary.suspect_text} cases of {name} ({counts.modality})"
             _say(f"warning: {cases} may carry burned-in text; look at them with medsam store browse")
+        if counts.lost:
+            _say(f"fault: {name}: {counts.lost}")
         if counts.faults:
             _say(f"fault: {counts.faults} files of {name}; medsam store info {output} --excluded lists them")
     if report.duplicates:

@@ -6,9 +6,11 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Literal
+
+from medsam.cli.flags import ThisTerminal
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -41,19 +43,20 @@ class Finding:
     fix: str = ""
 
 
-def doctor() -> int:
+def doctor(*, terminal: ThisTerminal) -> int:
     """Tell what is installed, what is missing and how to mend it; ends with 1 if something needed is broken."""
-    print(f"{PACKAGE} {_version(PACKAGE) or 'not installed'} on {platform.system()} {platform.machine()}")
-    broken = 0
+    where = f"{PACKAGE} {_version(PACKAGE) or 'not installed'} on {platform.system()} {platform.machine()}"
+    found: list[Finding] = []
     for check in (_python, _torch, _packages, _torchvision, _codecs, _cache, _weights, _self_test):
-        for finding in careful(check):
-            broken += finding.state == "BROKEN"
-            print(f"{finding.state:6}  {finding.text}" + (f"\n        -> {finding.fix}" if finding.fix else ""))
-    print(f"\n{broken} to mend" if broken else "\nAll that is needed is here.")
+        found += run_check(check)
+    broken = sum(finding.state == "BROKEN" for finding in found)
+    lines = [f"{f.state:6}  {f.text}" + (f"\n        -> {f.fix}" if f.fix else "") for f in found]
+    end = f"\n{broken} to mend" if broken else "\nAll that is needed is here."
+    terminal.answer({"program": where, "findings": [asdict(f) for f in found]}, "\n".join([where, *lines, end]))
     return 1 if broken else 0
 
 
-def careful(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+def run_check(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     """Run one check; whatever a broken installation throws becomes a line, because reporting it is the job."""
     try:
         yield from check()
@@ -98,8 +101,8 @@ def _packages() -> Iterator[Finding]:
     declared = [Requirement(line) for line in metadata.requires(PACKAGE) or []]
     extras = metadata.metadata(PACKAGE).get_all("Provides-Extra") or []
     core = [r for r in declared if r.marker is None or r.marker.evaluate({"extra": ""})]
-    problems = [told for r in core for told in problem_of(r)]
-    mend = " ".join(f"'{r.name}{r.specifier}'" for r in core if problem_of(r))
+    problems = [told for r in core for told in find_problem(r)]
+    mend = " ".join(f"'{r.name}{r.specifier}'" for r in core if find_problem(r))
     yield Finding(
         "BROKEN" if problems else "ok",
         f"core packages: {', '.join(problems) or 'all here'}",
@@ -109,7 +112,7 @@ def _packages() -> Iterator[Finding]:
         if extra == "all":  # the other extras together
             continue
         mine = [r for r in declared if r.marker and "extra" in str(r.marker) and r.marker.evaluate({"extra": extra})]
-        problems = [told for r in mine for told in problem_of(r)]
+        problems = [told for r in mine for told in find_problem(r)]
         yield Finding(
             "note" if problems else "ok",
             f"extra {extra}: {', '.join(problems) or 'all here'}",
@@ -117,7 +120,7 @@ def _packages() -> Iterator[Finding]:
         )
 
 
-def problem_of(requirement: Requirement) -> list[str]:
+def find_problem(requirement: Requirement) -> list[str]:
     """What is wrong with one requirement here: nothing, or one phrase."""
     found = _version(requirement.name)
     if found is None:
@@ -148,7 +151,7 @@ def _codecs() -> Iterator[Finding]:
     from pydicom.pixels import get_decoder
     from pydicom.uid import UID
 
-    from medsam.io.dicom_pixels import PLUGINS, TURBO
+    from medsam.io.dicom.pixels import PLUGINS, TURBO
 
     turbo = _version("imagecodecs") is not None
     missing = [
@@ -166,9 +169,9 @@ def _codecs() -> Iterator[Finding]:
 def _cache() -> Iterator[Finding]:
     import shutil
 
-    from medsam.models.catalog import settings
+    from medsam.models.weights.catalog import read_settings
 
-    where = settings()
+    where = read_settings()
     nearest = next(folder for folder in (where.folder, *where.folder.parents) if folder.exists())
     writable = nearest.is_dir() and os.access(nearest, os.W_OK)
     room = f", {shutil.disk_usage(nearest).free / 1e9:.0f} GB free" if writable else ""
@@ -182,11 +185,11 @@ def _cache() -> Iterator[Finding]:
 
 def _weights() -> Iterator[Finding]:
     from medsam.errors import ModelUnavailableError
-    from medsam.models.catalog import CATALOG, DEFAULT, by_hand, cached, settings, verify
+    from medsam.models.weights.catalog import CATALOG, DEFAULT, describe_by_hand, find_cached, read_settings, verify
 
-    here = [name for name in CATALOG if cached(name)]
+    here = [name for name in CATALOG if find_cached(name)]
     if DEFAULT not in here:
-        fix = by_hand(CATALOG[DEFAULT]) if settings().offline else f"medsam models fetch {DEFAULT}"
+        fix = describe_by_hand(CATALOG[DEFAULT]) if read_settings().offline else f"medsam models fetch {DEFAULT}"
         yield Finding("note", f"default weights {DEFAULT} are not here yet; the first run fetches them", fix)
         return
     try:
@@ -199,9 +202,9 @@ def _weights() -> Iterator[Finding]:
 
 def _self_test() -> Iterator[Finding]:
     """Segment a drawn disc from its box with the default weights, where they are here."""
-    from medsam.models.catalog import DEFAULT, cached
+    from medsam.models.weights.catalog import DEFAULT, find_cached
 
-    if cached(DEFAULT) is None:
+    if find_cached(DEFAULT) is None:
         return
     import time
 

@@ -1,89 +1,111 @@
-"""`medsam evaluate`: a model measured on folders of images with expert masks."""
+"""`medsam evaluate`: models measured on images with expert masks."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from medsam.cli.flags import ModelFlags, Output, ThisTerminal
+from medsam.jobs.options import ModelOptions
+
+SOME_FAILED = 3  # measured, and some targets count as failed
+
 
 def evaluate(
-    folders: Annotated[list[Path], Parameter(negative=())],
+    folders: Annotated[list[Path] | None, Parameter(negative=())] = None,
     /,
     *,
-    output: Annotated[Path, Parameter(name=["--output", "-o"])],
-    model: str | None = None,
+    output: Output,
+    models: str | None = None,
+    store: Path | None = None,
     split: str = "val",
     noise_px: float = 20.0,
     noise: Literal["enlarge", "both"] = "enlarge",
-    prompt: Literal["box", "point"] = "box",
+    prompt: str = "box",
+    tasks: str | None = None,
+    nsd: Literal["surface", "legacy"] = "surface",
     seed: int = 0,
     max_targets: int = 20,
     against: Path | None = None,
-    device: str | None = None,
-    precision: Literal["fp32", "bf16", "fp16", "int8"] = "fp32",
-    runtime: Literal["auto", "torch", "openvino"] = "auto",
+    timeout_seconds: float | None = None,
+    keep_masks: bool = True,
+    engine: Literal["local", "processes", "ray"] = "local",
+    workers: int | None = None,
+    address: str | None = None,
+    model: ModelFlags = ModelOptions(),
+    terminal: ThisTerminal,
 ) -> int:
-    """Measure a model on images with expert masks: Dice and NSD per target, per data set and per modality.
+    """Measure models on images with expert masks: Dice, NSD and more per target, per data set and per modality.
 
     Parameters
     ----------
     folders
         Data set folders: images/, masks/ and index.csv (docs/evaluation.md).
     output
-        Folder for rows.csv, rows.parquet, summary.json and summary.md; a stopped run goes on there.
-    model
-        Catalog name or weights file; the default model without it.
+        Folder for rows.csv, rows.parquet, summary.json, summary.md and masks/; a stopped run goes on there.
+    models
+        Several, separated by commas, asked with the same prompts: catalog names, weights files, predictions:FOLDER
+        (masks made elsewhere, by data set and sample), specialists:FOLDER (one in a folder of each modality's name) or
+        module:function (gives a Segmenter). NAME=MODEL renames one.
+    store
+        Training store whose pictures are taken too.
     split
-        Rows of index.csv to take; "all" takes every row.
+        Rows of index.csv or of the store to take; "all" takes every row.
     noise_px
         Largest move of a box side, in pixels of a 1024 x 1024 picture.
     noise
         Move sides outwards only, or either way.
     prompt
-        A noisy box, or one click on the pixel deepest inside the target.
+        One or more, separated by commas, the first for the tables: box (noisy), point (one click on the pixel deepest
+        inside), axes (the rectangle over the long and short axis), margin+20 or margin-10 (the tight box, each side moved),
+        shift20 (the tight box moved as a whole); in pixels of a 1024 x 1024 picture.
+    tasks
+        DATASET/TARGET or DATASET, separated by commas; * stands for any letters. All tasks without it.
+    nsd
+        Surface distances as published, or as the released scripts have them: 0 where Dice is at most 0.2.
     seed
         Of the noise and of the choice of targets.
     max_targets
         Most targets of one image, chosen at random; 0 takes all.
     against
         Folder of an evaluation of another model: adds comparison.md, on the targets that both have.
-    device
-        cpu, cuda or mps; the best one there without it.
-    precision
-        Arithmetic of the image encoder.
-    runtime
-        What runs the image encoder.
+    timeout_seconds
+        Longest that a model may take for a picture; then its targets count as failed.
+    keep_masks
+        Keep the masks of all models, for the pictures of medsam report.
+    engine
+        Pictures in this process, on this machine's cores, or on a Ray cluster whose nodes see the same files.
+    workers
+        Processes or Ray tasks at a time; all cores without it.
+    address
+        Of a running Ray cluster; one is started on this machine without it.
     """
-    from rich.console import Console
-    from rich.progress import track
+    import json
 
-    from medsam.errors import DataError
-    from medsam.evaluation.evaluate import Protocol, evaluate_sample, read_samples
-    from medsam.evaluation.report import ScoreFile, comparison, markdown, read_scores, write_report
-    from medsam.inference.predictor import load_predictor
-    from medsam.io.atomic import replacing
+    from medsam.evaluation.evaluate import EvaluationProtocol
+    from medsam.jobs.evaluate import EvaluateRequest
+    from medsam.jobs.evaluate import evaluate as run
 
     taken = None if split == "all" else split
-    protocol = Protocol(
-        split=taken, noise_px=noise_px, noise=noise, seed=seed, max_targets=max_targets or None, prompt=prompt
-    )
-    other = None if against is None else read_scores(against)
-    samples = [sample for folder in folders for sample in read_samples(folder, protocol.split)]
-    predictor = load_predictor(model, device=device, precision=precision, runtime=runtime)
-    weights = predictor.manifest.sha256 or predictor.weights
-    file = ScoreFile(output, predictor.manifest.name, weights, protocol)
-    for sample in track(samples, "evaluate", console=Console(stderr=True)):
-        if not file.has(sample.dataset, sample.image.name):
-            file.add(evaluate_sample(predictor, sample, protocol))
-    if not file.scores:
-        raise DataError("no image has a target", expected="at least one", fix="check the masks and --split")
-    write_report(output, file.scores)
-    print(markdown(file.scores), end="")
-    if other is not None:
-        table = comparison(other, file.scores)
-        with replacing(output / "comparison.md") as temporary:
-            temporary.write_text(table, encoding="utf-8")
-        print(f"\n{table}", end="")
-    return 0
+    protocol = EvaluationProtocol(
+        split=taken, noise_px=noise_px, noise=noise, seed=seed, max_targets=max_targets or None,
+        prompts=_split(prompt), tasks=_split(tasks or ""), nsd=nsd,
+    )  # fmt: skip
+    names = None if models is None else _split(models)
+    request = EvaluateRequest(
+        folders or [], output, protocol, store=store, against=against, model=model, models=names,
+        timeout_seconds=timeout_seconds, keep_masks=keep_masks, engine=engine, workers=workers, address=address,
+    )  # fmt: skip
+    with terminal.progress("evaluate") as progress:
+        result = run(request, progress=progress)
+    terminal.answer(json.loads((output / "summary.json").read_text(encoding="utf-8")), result.tables)
+    for (method, reason), count in result.failed.items():
+        print(f"medsam: {method}: {count} targets failed and count as 0: {reason}", file=sys.stderr)
+    return SOME_FAILED if result.failed else 0
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())

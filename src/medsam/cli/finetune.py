@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-from cyclopts import Parameter
-
+from medsam.cli.flags import Device, IntensityFlags, Output, Switch, ThisTerminal
 from medsam.cli.train import STOPPED
+from medsam.jobs.options import IntensityOptions
 
 if TYPE_CHECKING:
-    from medsam.training.finetuning import Comparison
+    from medsam.training.finetune.comparison import Comparison
 
 HELD_OUT = 0.2
 SAVE_EVERY = 50  # steps, seconds each on a CPU
@@ -24,19 +24,19 @@ def finetune(
     /,
     *,
     base: str = "lite-medsam",
-    output: Annotated[Path, Parameter(name=["--output", "-o"])],
-    modality: str | None = None,
-    window: str | None = None,
+    output: Output,
     encoder: Literal["frozen", "lora", "full"] = "frozen",
     epochs: int = 20,
     learning_rate: float = 1e-4,
     batch: int = 8,
     held_out: float = HELD_OUT,
     patient: str = "",
-    quality: Annotated[bool, Parameter(negative=())] = False,
+    quality: Switch = False,
     seed: int = 0,
-    resume: Annotated[bool, Parameter(negative=())] = False,
-    device: str | None = None,
+    resume: Switch = False,
+    device: Device = None,
+    intensity: IntensityFlags = IntensityOptions(),
+    terminal: ThisTerminal,
 ) -> int:
     """Fine-tune a model on your own images and masks, and compare before and after on cases kept aside.
 
@@ -50,10 +50,6 @@ def finetune(
         Catalog name or weights file to start from.
     output
         Folder of the run, new; model.safetensors in it loads with --model.
-    modality
-        Of the images, where the files do not say.
-    window
-        Of CT, as for medsam segment.
     encoder
         "frozen" trains the mask decoder on embeddings made once; "lora" and "full" train the encoder as well.
     epochs
@@ -72,20 +68,14 @@ def finetune(
         Of everything random.
     resume
         Go on where the run in the folder was stopped; everything else as it was.
-    device
-        cpu, cuda or mps; the best one there without it.
     """
-    from functools import partial
+    from medsam.training.config import make_config
+    from medsam.training.finetune.cases import list_unpaired, pair_cases, split_cases
+    from medsam.training.finetune.finetune import finetune as run
+    from medsam.training.run.state import RunOutcome
+    from medsam.training.samples.sources import CaseSource
 
-    from medsam.evaluation.evaluate import Protocol, targets_of
-    from medsam.evaluation.metrics import dice, normalized_surface_distance
-    from medsam.training.config import config_of
-    from medsam.training.finetuning import finetune as run
-    from medsam.training.finetuning import paired, split, unpaired
-    from medsam.training.loop import Outcome
-    from medsam.training.sources import CaseSource
-
-    config = config_of(
+    config = make_config(
         {
             "name": output.name, "data": str(images), "tune_split": "", "base": base, "like": "", "encoder": encoder,
             "epochs": epochs, "learning_rate": learning_rate, "global_batch": batch, "micro_batch": min(batch, 4),
@@ -95,26 +85,24 @@ def finetune(
         },
         source="the command",
     )  # fmt: skip
-    cases, cases_kept = split(paired(images, masks, patient), held_out, seed)
-    for reason in unpaired(images, masks):
-        print(f"medsam: left out: {reason}", file=sys.stderr)
-    divide = partial(targets_of, protocol=Protocol())
-    learn, kept = (CaseSource(part, divide, modality=modality, window=window) for part in (cases, cases_kept))
-    found = run(
-        config,
-        output,
-        learn,
-        kept,
-        cases={"learnt": [case.name for case in cases], "kept_aside": [case.name for case in cases_kept]},
-        measures={"dice": dice, "nsd": normalized_surface_distance},
-        device=device,
-        say=print,
-        resume=resume,
+    cases, cases_kept = split_cases(pair_cases(images, masks, patient), held_out, seed)
+    for reason in list_unpaired(images, masks):
+        terminal.note(f"medsam: left out: {reason}")
+    learn, kept = (
+        CaseSource(part, modality=intensity.modality, window=intensity.window) for part in (cases, cases_kept)
     )
-    if isinstance(found, Outcome):
-        print(f"stopped at step {found.progress.step} of {found.total}; go on with the same command and --resume")
+    names = {"learnt": [case.name for case in cases], "kept_aside": [case.name for case in cases_kept]}
+    say = terminal.note if terminal.json or terminal.quiet else print
+    with terminal.progress("train") as progress:
+        found = run(
+            config, output, learn, kept, cases=names, device=device, say=say, resume=resume, progress=progress
+        )  # fmt: skip
+    if isinstance(found, RunOutcome):
+        step = found.progress.step
+        line = f"stopped at step {step} of {found.total}; go on with the same command and --resume"
+        terminal.report({"finished": False, "step": step}, line)
         return STOPPED
-    _table(found, output)
+    terminal.answer({"finished": True, "output": str(output), **asdict(found)}, lambda: _table(found, output))
     return 0
 
 
@@ -122,7 +110,7 @@ def _table(comparison: Comparison, output: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from medsam.training.loop import MODEL
+    from medsam.training.run.folder import MODEL
 
     table = Table(f"held-out target ({comparison.targets})", box=None)
     for heading in ("before", "after", "change"):

@@ -7,37 +7,34 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from medsam.cli.flags import Overwrite, Switch, ThisTerminal
+
 if TYPE_CHECKING:
-    from medsam.models.manifest import Manifest
+    from medsam.models.weights.manifest import Manifest
 
 app = App(name="models", help="List, fetch, verify, import and convert models.", help_format="plaintext")
 
 
 @app.command(name="list")
-def list_models(*, json: Annotated[bool, Parameter(negative=())] = False) -> None:
+def list_models(*, terminal: ThisTerminal) -> None:
     """List the models by name, and whether they are on this machine.
 
-    Parameters
-    ----------
-    json
-        Print JSON for programs in place of a table.
+    Example: medsam models list
     """
-    import json as writer
-
-    from medsam.models.catalog import CATALOG, DEFAULT, cached, own_models, settings
+    from medsam.models.weights.catalog import CATALOG, DEFAULT, find_cached, list_own_models, read_settings
 
     rows = []
     for name, entry in CATALOG.items():
-        rows.append(_row(entry.manifest, cached(name), entry.size) | {"description": entry.description})
-    for name, manifest in own_models().items():
-        rows.append(_row(manifest, cached(name), None) | {"name": name, "description": "imported"})
-    if json:
-        print(writer.dumps(rows, indent=2))
-        return
-    _print_table(rows)
-    print(
-        f"\nDefault: {DEFAULT}. Cache folder: {settings().folder}. Without --model, medsam fetches the default itself."
-    )
+        rows.append(_row(entry.manifest, find_cached(name), entry.size) | {"description": entry.description})
+    for name, manifest in list_own_models().items():
+        rows.append(_row(manifest, find_cached(name), None) | {"name": name, "description": "imported"})
+    end = f"Default: {DEFAULT}. Cache folder: {read_settings().folder}. Without --model, medsam fetches the default itself."
+
+    def say() -> None:
+        _print_table(rows)
+        print(f"\n{end}")
+
+    terminal.answer(rows, say)
 
 
 def _row(manifest: Manifest, path: Path | None, size: int | None) -> dict[str, str | int | None]:
@@ -80,46 +77,37 @@ def _print_table(rows: list[dict[str, str | int | None]]) -> None:
 
 
 @app.command
-def fetch(*names: str) -> None:
+def fetch(*names: str, terminal: ThisTerminal) -> None:
     """Fetch models into the cache folder; the default model without a name.
+
+    Example: medsam models fetch lite-medsam
 
     Parameters
     ----------
     names
         Catalog names; see medsam models list.
     """
-    from medsam.models.catalog import CATALOG, DEFAULT, cached, unknown
-    from medsam.models.catalog import fetch as fetch_model
+    from medsam.models.weights.catalog import CATALOG, DEFAULT, explain_unknown_model, find_cached
+    from medsam.models.weights.catalog import fetch as fetch_model
 
     for name in names:
         if name not in CATALOG:
-            raise unknown(name)
+            raise explain_unknown_model(name)
+    fetched, lines = [], []
     for name in names or (DEFAULT,):
-        there = cached(name)
-        path = fetch_model(name) if there else _fetch_with_bar(name)
-        print(f"{name}: {'already here' if there else 'fetched'}, {path}")
-
-
-def _fetch_with_bar(name: str) -> Path:
-    import sys
-
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    from medsam.models.catalog import CATALOG
-    from medsam.models.catalog import fetch as fetch_model
-
-    if not sys.stderr.isatty():
-        return fetch_model(name)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task(name, total=CATALOG[name].size)
-        return fetch_model(name, progress=lambda done, total: bar.update(task, completed=done, total=total))
+        there = find_cached(name)
+        with terminal.progress(f"fetching {name}", in_bytes=True) as progress:
+            path = fetch_model(name, progress=progress or (lambda _done, _total: None))
+        fetched.append({"name": name, "path": str(path), "fetched": not there})
+        lines.append(f"{name}: {'already here' if there else 'fetched'}, {path}")
+    terminal.report(fetched, "\n".join(lines))
 
 
 @app.command
-def verify(model: str | None = None) -> int:
+def verify(model: str | None = None, *, terminal: ThisTerminal) -> int:
     """Check weights: their hash against what is published, and every tensor against the network.
+
+    Example: medsam models verify lite-medsam
 
     Parameters
     ----------
@@ -127,28 +115,29 @@ def verify(model: str | None = None) -> int:
         A name or a weights file; everything that is on this machine without it.
     """
     from medsam.errors import MedsamError
-    from medsam.models.catalog import CATALOG, cached, own_models
+    from medsam.models.weights.catalog import CATALOG, find_cached, list_own_models
 
     if model is not None:
-        print(_verified(model))
+        line = _verified(model)
+        terminal.answer([{"model": model, "good": True, "text": line}], line)
         return 0
-    names = [name for name in [*CATALOG, *own_models()] if cached(name)]
-    failed = 0
+    names = [name for name in [*CATALOG, *list_own_models()] if find_cached(name)]
+    rows = []
     for name in names:
         try:
-            print(_verified(name))
+            rows.append({"model": name, "good": True, "text": _verified(name)})
         except MedsamError as error:
-            failed += 1
-            print(f"{name}: FAILED, {error}")
-    return 1 if failed else 0
+            rows.append({"model": name, "good": False, "text": f"{name}: FAILED, {error}"})
+    terminal.answer(rows, "".join(f"{row['text']}\n" for row in rows))
+    return 0 if all(row["good"] for row in rows) else 1
 
 
 def _verified(model: str) -> str:
-    from medsam.models.catalog import CATALOG, cached, resolve
-    from medsam.models.catalog import verify as verify_name
-    from medsam.models.checkpoint import inspect_checkpoint, load_checkpoint
+    from medsam.models.weights.catalog import CATALOG, find_cached, resolve
+    from medsam.models.weights.catalog import verify as verify_name
+    from medsam.models.weights.checkpoint import inspect_checkpoint, load_checkpoint
 
-    if model in CATALOG or cached(model):
+    if model in CATALOG or find_cached(model):
         verify_name(model)
     path, manifest = resolve(model)
     _, manifest = load_checkpoint(path, manifest)
@@ -166,9 +155,12 @@ def import_weights(
     *,
     name: str,
     like: str | None = None,
-    replace: Annotated[bool, Parameter(negative=())] = False,
+    replace: Switch = False,
+    terminal: ThisTerminal,
 ) -> None:
     """Add your own weights to the cache folder, so that --model NAME works.
+
+    Example: medsam models import my.pth --name mine --like medsam-vit-b
 
     Parameters
     ----------
@@ -183,11 +175,74 @@ def import_weights(
     """
     import dataclasses
 
-    from medsam.errors import ModelUnavailableError
-    from medsam.models.catalog import CATALOG, own_file
-    from medsam.models.checkpoint import load_checkpoint, save_checkpoint
+    from medsam.models.weights.catalog import resolve
+    from medsam.models.weights.checkpoint import load_checkpoint, save_checkpoint
 
-    target = own_file(name)
+    target = _free_name(name, replace=replace)
+    model, manifest = load_checkpoint(path, resolve(path, like=like)[1] if like else None)
+    licence = manifest.licence if like is None else None
+    written = save_checkpoint(model, dataclasses.replace(manifest, name=name, licence=licence), target)
+    line = f"{name}: {manifest.architecture}, {written.frame_size} {written.fit} {written.scaling}, {target}"
+    terminal.report({"name": name, "architecture": manifest.architecture, "path": str(target)}, line)
+
+
+@app.command
+def average(
+    sources: Annotated[list[str], Parameter(negative=())],
+    /,
+    *,
+    name: str,
+    weights: str | None = None,
+    replace: Switch = False,
+    terminal: ThisTerminal,
+) -> None:
+    """Average the weights of several models into one of your own, with a card that names its parts.
+
+    Example: medsam models average openmedsam-lite mine --name halfway
+
+    Parameters
+    ----------
+    sources
+        Two or more names or weights files of one architecture and one pre-processing.
+    name
+        What to call the mean; --model NAME then takes it.
+    weights
+        The share of each as numbers joined by commas, such as 0.5,0.5; equal shares without it.
+    replace
+        Replace weights imported or averaged under this name before.
+    """
+    from medsam.files.atomic import replacing
+    from medsam.models.weights.average import average_weights, describe_average
+    from medsam.models.weights.catalog import resolve
+    from medsam.models.weights.checkpoint import save_checkpoint
+
+    target = _free_name(name, replace=replace)
+    model, manifest, parts = average_weights([resolve(source) for source in sources], _numbers(weights), name=name)
+    written = save_checkpoint(model, manifest, target)
+    card = target.with_suffix(".md")
+    with replacing(card) as temporary:
+        temporary.write_text(describe_average(written, parts), encoding="utf-8")
+    shares = ", ".join(f"{part.share:.3g} {part.manifest.name}" for part in parts)
+    answer = {"name": name, "path": str(target), "card": str(card)}
+    terminal.report(answer, f"{name}: {shares}; {target}, card {card}")
+
+
+def _numbers(text: str | None) -> list[float] | None:
+    from medsam.errors import CheckpointError
+
+    try:
+        return None if text is None else [float(part) for part in text.split(",")]
+    except ValueError:
+        raise CheckpointError(
+            f"the shares are {text!r}", expected="numbers joined by commas", fix="give them as --weights 0.5,0.5"
+        ) from None
+
+
+def _free_name(name: str, *, replace: bool) -> Path:
+    from medsam.errors import ModelUnavailableError
+    from medsam.models.weights.catalog import CATALOG, locate_own_file
+
+    target = locate_own_file(name)
     if target is None or name in CATALOG:
         raise ModelUnavailableError(
             f"the name {name!r}",
@@ -198,10 +253,7 @@ def import_weights(
         raise ModelUnavailableError(
             f"{name} is there already", expected="a new name", fix="choose one or add --replace"
         )
-    model, manifest = load_checkpoint(path, _like(like, path))
-    licence = manifest.licence if like is None else None
-    written = save_checkpoint(model, dataclasses.replace(manifest, name=name, licence=licence), target)
-    print(f"{name}: {manifest.architecture}, {written.frame_size} {written.fit} {written.scaling}, {target}")
+    return target
 
 
 @app.command
@@ -212,9 +264,13 @@ def convert(
     *,
     layout: Literal["flat", "safetensors", "hf"] | None = None,
     like: str | None = None,
-    half: Annotated[bool, Parameter(negative=())] = False,
+    half: Switch = False,
+    overwrite: Overwrite = False,
+    terminal: ThisTerminal,
 ) -> None:
     """Write weights in another layout.
+
+    Example: medsam models convert lite-medsam lite.safetensors
 
     Parameters
     ----------
@@ -230,45 +286,36 @@ def convert(
         Keep them in float16, half the size.
     """
     from medsam.errors import OutputError
-    from medsam.models.catalog import resolve
-    from medsam.models.checkpoint import SaveLayout, load_checkpoint, save_checkpoint
+    from medsam.jobs.outputs import check_outputs
+    from medsam.models.weights.catalog import resolve
+    from medsam.models.weights.checkpoint import SaveLayout, load_checkpoint, save_checkpoint
 
     by_suffix: dict[str, SaveLayout] = {".pth": "flat", ".pt": "flat", ".safetensors": "safetensors", "": "hf"}
     chosen = layout or by_suffix.get(target.suffix)
     if chosen is None:
         raise OutputError(f"the suffix of {target.name}", expected=".pth, .safetensors or a folder", fix="add --layout")
-    pattern = _like(like, Path(source))
-    path, manifest = (Path(source), pattern) if pattern else resolve(source)
+    path, manifest = resolve(source, like=like)
+    check_outputs([target], [path], overwrite=overwrite)
     model, manifest = load_checkpoint(path, manifest)
-    card = card_of_run(path) if chosen == "hf" else ""
+    card = read_card_of_run(path) if chosen == "hf" else ""
     written = save_checkpoint(model, manifest, target, chosen, half=half, card=card)
-    print(f"{target}: {chosen}, {written.architecture}, sha256 {written.sha256}")
+    facts = {"layout": chosen, "architecture": written.architecture, "sha256": written.sha256}
+    line = f"{target}: {chosen}, {written.architecture}, sha256 {written.sha256}"
+    terminal.report({"path": str(target), **facts}, line)
 
 
-def card_of_run(weights: Path) -> str:
+def read_card_of_run(weights: Path) -> str:
     """The model card that a run wrote beside its result; nothing of other files."""
     card = weights.parent / "README.md"
     by_run = weights.name == "model.safetensors" and (weights.parent / "metrics.jsonl").is_file()
     return card.read_text(encoding="utf-8", errors="replace") if by_run and card.is_file() else ""
 
 
-def _like(name: str | None, path: Path) -> Manifest | None:
-    """The manifest of a catalog model or imported weights, made out to another file."""
-    if name is None:
-        return None
-    import dataclasses
-
-    from medsam.models.catalog import CATALOG, own_models, unknown
-
-    known = {**{n: entry.manifest for n, entry in CATALOG.items()}, **own_models()}
-    if name not in known:
-        raise unknown(name)
-    return dataclasses.replace(known[name], name=path.stem, sha256=None, licence=None)
-
-
 @app.command
-def export(source: str, target: Path, /) -> None:
+def export(source: str, target: Path, /, *, overwrite: Overwrite = False, terminal: ThisTerminal) -> None:
     """Write a model as graphs for ONNX Runtime (.onnx) or OpenVINO (.xml), in fp32.
+
+    Example: medsam models export lite-medsam lite.onnx
 
     Parameters
     ----------
@@ -277,7 +324,9 @@ def export(source: str, target: Path, /) -> None:
     target
         NAME.onnx or NAME.xml; the decoder and the manifest are laid beside it.
     """
-    from medsam.export.graphs import export_model
+    from medsam.inference.runtimes.export import export_model
+    from medsam.jobs.outputs import check_outputs
 
-    for path in export_model(source, target):
-        print(path)
+    check_outputs([target], [source], overwrite=overwrite)
+    paths = [str(path) for path in export_model(source, target)]
+    terminal.report(paths, "\n".join(paths))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
+
+from medsam.cli.flags import Output, ThisTerminal
 
 app = App(name="pacs", help="Query a PACS over DICOMweb, fetch series, store results.", help_format="plaintext")
 
@@ -20,9 +22,11 @@ def query(
     patient_id: str | None = None,
     study_date: str | None = None,
     limit: int = 100,
-    json: Annotated[bool, Parameter(negative=())] = False,
+    terminal: ThisTerminal,
 ) -> None:
     """List series: study and series UID, modality, number of instances, description.
+
+    Example: medsam pacs query dicomweb://pacs:8042/dicom-web --modality CT
 
     Parameters
     ----------
@@ -36,29 +40,25 @@ def query(
         Only studies of YYYYMMDD or YYYYMMDD-YYYYMMDD.
     limit
         Most series to list.
-    json
-        Print JSON instead of a table.
     """
-    from medsam.io.dicomweb import parse_address
-    from medsam.io.dicomweb import query as ask
+    from medsam.io.dicom.web import parse_address
+    from medsam.io.dicom.web import query as ask
 
     rows = ask(parse_address(address), modality=modality, patient_id=patient_id, study_date=study_date, limit=limit)
-    if json:
-        import dataclasses
-        import json as encoder
-
-        print(encoder.dumps([dataclasses.asdict(row) for row in rows], indent=1))
-        return
-    for row in rows:
-        print(
-            f"{row.modality:<10} {row.instances if row.instances is not None else '?':>5}  studies/{row.study}/series/{row.series}  {row.description}"
-        )
-    print(f"{len(rows)} series", file=sys.stderr)
+    lines = [
+        f"{row.modality:<10} {'?' if row.instances is None else row.instances:>5}  "
+        f"studies/{row.study}/series/{row.series}  {row.description}\n"
+        for row in rows
+    ]
+    terminal.answer([asdict(row) for row in rows], "".join(lines))
+    terminal.note(f"{len(rows)} series")
 
 
 @app.command
-def get(address: str, /, *, output: Annotated[Path, Parameter(name=["--output", "-o"])]) -> None:
+def get(address: str, /, *, output: Output, terminal: ThisTerminal) -> None:
     """Fetch a series into a new folder, whole or not at all.
+
+    Example: medsam pacs get dicomweb://pacs:8042/dicom-web/studies/1.2/series/3.4 -o series/
 
     Parameters
     ----------
@@ -67,10 +67,11 @@ def get(address: str, /, *, output: Annotated[Path, Parameter(name=["--output", 
     output
         Folder to make.
     """
-    from medsam.io.dicomweb import fetch, parse_address
+    from medsam.io.dicom.web import fetch, parse_address
 
-    count = fetch(parse_address(address), output)
-    print(f"{output}: {count} instances")
+    with terminal.progress("fetch") as progress:
+        count = fetch(parse_address(address), output, progress=progress)
+    terminal.report({"output": str(output), "instances": count}, f"{output}: {count} instances")
 
 
 @app.command
@@ -79,8 +80,11 @@ def put(
     /,
     *,
     address: Annotated[str, Parameter(name=["--address", "-a"])],
+    terminal: ThisTerminal,
 ) -> None:
     """Store DICOM files in an archive; what it has already is not stored twice.
+
+    Example: medsam pacs put tumor.dcm --address dicomweb://pacs:8042/dicom-web
 
     Parameters
     ----------
@@ -89,7 +93,7 @@ def put(
     address
         dicomweb://host:port/dicom-web
     """
-    from medsam.io.dicomweb import parse_address, store
+    from medsam.io.dicom.web import parse_address, store
 
     files = [
         file
@@ -97,4 +101,4 @@ def put(
         for file in (sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path])
     ]
     report = store(parse_address(address), files)
-    print(f"{len(report.stored)} stored, {len(report.present)} there already")
+    terminal.report(asdict(report), f"{len(report.stored)} stored, {len(report.present)} there already")

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from medsam.cli.flags import Overwrite, ThisTerminal
+
 if TYPE_CHECKING:
-    from medsam.training.history import Summary
+    from medsam.training.run.history import RunSummary
 
 SOME_FAULTY = 3  # listed, less what cannot be read
 
@@ -19,7 +21,8 @@ def runs(
     /,
     *,
     figure: Annotated[Path | None, Parameter(name=["--figure", "-f"])] = None,
-    json: Annotated[bool, Parameter(negative=())] = False,
+    overwrite: Overwrite = False,
+    terminal: ThisTerminal,
 ) -> int:
     """List training runs; of several, say in what their configurations differ.
 
@@ -29,40 +32,36 @@ def runs(
         Runs, or folders that hold runs.
     figure
         Draw the curves of all of them into this .png, .svg or .pdf.
-    json
-        Print JSON instead of a table.
     """
-    import json as codec
     from dataclasses import asdict
 
     from medsam.errors import DataError
-    from medsam.training.history import find, names, summary
+    from medsam.jobs.outputs import check_outputs
+    from medsam.training.run.history import find_runs, name_runs, summarize_run
 
+    check_outputs([figure], [], overwrite=overwrite)
     found, faulty = [], 0
-    for run in dict.fromkeys(run for folder in folders for run in find(folder)):
+    for run in dict.fromkeys(run for folder in folders for run in find_runs(folder)):
         try:
-            found.append(summary(run))
+            found.append(summarize_run(run))
         except DataError as error:
             faulty += 1
             print(f"medsam: left out: {' '.join(str(error).split())}", file=sys.stderr)
-    if json:
-        print(codec.dumps([{**asdict(one), "run": str(one.run)} for one in found], indent=1))
-    else:
-        _tables(found)
+    terminal.answer([{**asdict(one), "run": str(one.run)} for one in found], lambda: _tables(found))
     if figure is not None:
-        from medsam.training.monitor import draw
+        from medsam.training.run.monitor import draw_curves
 
-        draw(dict(zip(names([one.run for one in found]), [one.run for one in found], strict=True)), figure)
+        draw_curves(dict(zip(name_runs([one.run for one in found]), [one.run for one in found], strict=True)), figure)
     return SOME_FAULTY if faulty else 0
 
 
-def _tables(found: list[Summary]) -> None:
+def _tables(found: list[RunSummary]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from medsam.training.history import compared, names
+    from medsam.training.run.history import compare_settings, name_runs
 
-    called = names([one.run for one in found])
+    called = name_runs([one.run for one in found])
     table = Table("run", "base", "state", box=None)
     for heading in ("step", "loss", "Dice before", "best", "at step", "last", "hours"):
         table.add_column(heading, justify="right")
@@ -75,7 +74,7 @@ def _tables(found: list[Summary]) -> None:
         table.add_row(name, one.base, state, str(one.step), *shown, best, last, f"{one.seconds / 3600:.2f}")
     console = Console()
     console.print(table)
-    rows = compared([one.run for one in found]) if len(found) > 1 else {}
+    rows = compare_settings([one.run for one in found]) if len(found) > 1 else {}
     if rows:
         settings = Table("setting", *called, box=None)
         for setting, values in rows.items():

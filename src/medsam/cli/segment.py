@@ -3,42 +3,61 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
+
+from medsam.cli.flags import (
+    EngineFlags,
+    FileFlags,
+    IntensityFlags,
+    MaskFlags,
+    ModelFlags,
+    Output,
+    PlaneFlag,
+    RunFlags,
+    Switch,
+    ThisTerminal,
+)
+from medsam.jobs.options import EngineOptions, FileOptions, IntensityOptions, MaskOptions, ModelOptions, RunOptions
+
+if TYPE_CHECKING:
+    from medsam.jobs.record import MaskRun
+
+Texts = Annotated[list[str], Parameter(negative=(), allow_leading_hyphen=True)]
 
 
 def segment(
     inputs: Annotated[list[Path], Parameter(negative=())],
     /,
     *,
-    output: Annotated[Path, Parameter(name=["--output", "-o"])],
-    box: Annotated[list[str], Parameter(negative=(), allow_leading_hyphen=True)] = [],  # noqa: B006 - cyclopts reads it
-    point: Annotated[list[str], Parameter(negative=(), allow_leading_hyphen=True)] = [],  # noqa: B006
+    output: Output,
+    box: Texts = [],  # noqa: B006 - cyclopts reads it
+    point: Texts = [],  # noqa: B006
     prompts: Path | None = None,
     slice: int | None = None,
-    plane: Literal["axial", "coronal", "sagittal"] | None = None,
-    modality: str | None = None,
-    window: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
-    model: str | None = None,
-    device: str | None = None,
-    precision: Literal["fp32", "bf16", "fp16", "int8"] = "fp32",
-    runtime: Literal["auto", "torch", "openvino"] = "torch",
-    format: str | None = None,
-    reference: Path | None = None,
-    series: str | None = None,
-    geometry: Literal["refuse", "resample"] = "refuse",
-    volume: int | None = None,
-    overlay: Path | None = None,
-    record: Path | None = None,
-    overwrite: Annotated[bool, Parameter(negative=())] = False,
+    plane: PlaneFlag = None,
+    interpolate: Switch = False,
+    from_mask: Path | None = None,
+    overlap: Literal["later", "certain"] = "later",
+    clean: Annotated[list[Literal["largest", "fill", "smooth"]], Parameter(negative=())] = [],  # noqa: B006
+    name: Texts = [],  # noqa: B006
+    color: Texts = [],  # noqa: B006
+    code: Texts = [],  # noqa: B006
+    file: FileFlags = FileOptions(),
+    intensity: IntensityFlags = IntensityOptions(),
+    mask: MaskFlags = MaskOptions(),
+    beside: RunFlags = RunOptions(),
+    model: ModelFlags = ModelOptions(),
+    engine: EngineFlags = EngineOptions(),
+    terminal: ThisTerminal,
 ) -> int:
     """Segment images from boxes and points.
 
     Parameters
     ----------
     inputs
-        Image files, DICOM folders, folders of images, or globs.
+        Image files, DICOM folders, folders of images, globs, or series of a PACS (dicomweb://...).
     output
         A file (.png, .nii.gz, .nrrd, .mha, .npz, .json for COCO, .dcm, ...) for one input; a folder for several.
     box
@@ -49,45 +68,43 @@ def segment(
         JSON or CSV file of prompts, for many objects, slices or images.
     slice
         The slice the boxes and points were drawn on, from 0; needed for volumes.
-    plane
-        The plane whose slices are meant; the file's own storage order without it.
-    modality
-        CT, MR, ultrasound, ... where the file does not say.
-    window
-        CT window: soft-tissue, lung, brain, bone, ... or width,level.
-    model
-        Catalog name or weights file; the default model without it.
-    device
-        cpu, cuda or mps; the best one there without it.
-    precision
-        Arithmetic of the image encoder.
-    runtime
-        What runs the image encoder.
-    format
-        Format where the suffix does not tell it (rtstruct, dicom-seg:LABELMAP); for folders, the suffix of the masks.
-    reference
-        DICOM series the mask belongs to, where the input is not it.
-    series
-        SeriesInstanceUID to take from a DICOM folder that holds several.
-    geometry
-        Refuse DICOM series with gaps or tilt, or resample them onto a regular grid.
-    volume
-        Which volume of a file that holds several, from 0.
-    overlay
-        Picture (.png) with the contours; a folder for several inputs.
-    record
-        JSON file that says which model, prompts, window and versions made the masks, and how long it took.
-    overwrite
-        Make masks again that exist already; without it a stopped run over a folder goes on where it stopped.
+    interpolate
+        Segment the slices between the boxes of one label too.
+    from_mask
+        A mask of the image to correct: labels with a prompt are made anew on its slice, clicks start from what is there.
+    overlap
+        Where objects meet, the later prompt wins, or the more certain one.
+    clean
+        Afterwards keep the largest part of each label, fill its holes, or smooth its edge; again for several.
+    name
+        Of the objects, in the order of their labels, again and again; or LABEL=NAME.
+    color
+        Of the objects, as #ff8800 or 255,136,0, in the order of their labels, again and again; or LABEL=COLOR.
+    code
+        What the objects are, as SCT:10200004:Liver, in the same order; or LABEL=CODE. Written into DICOM and .seg.nrrd.
     """
-    from medsam.cli.batch import run_batch
-    from medsam.cli.plan import Options
+    from medsam.jobs.segment import segment as run
+    from medsam.jobs.segment_plan import SegmentRequest
 
-    return run_batch(
-        Options(
-            inputs=tuple(inputs), output=output, boxes=tuple(box), points=tuple(point), prompts_file=prompts, slice=slice,
-            plane=plane, modality=modality, window=window, model=model, device=device, precision=precision, runtime=runtime,
-            format=format, reference=reference, series=series, geometry=geometry, volume=volume, overlay=overlay,
-            record=record, overwrite=overwrite,
-        )
+    request = SegmentRequest(
+        inputs=tuple(inputs), output=output, boxes=tuple(box), points=tuple(point), prompts_file=prompts, slice=slice,
+        plane=plane, interpolate=interpolate, from_mask=from_mask, overlap=overlap, clean=tuple(clean),
+        names=tuple(name), colors=tuple(color), codes=tuple(code), file=file, intensity=intensity, mask=mask,
+        beside=beside, model=model, engine=engine,
     )  # fmt: skip
+    with terminal.progress("segment") as progress:
+        result = run(request, progress=progress)
+    answer = {
+        "masks": [made.as_row() for made in result.runs], "kept": [str(path) for path in result.kept],
+        "failed": dict(result.failures),
+    }  # fmt: skip
+    done = f"{len(result.runs)} masks written, {len(result.failures)} failed"
+    terminal.report(answer, done if result.several else "\n".join(map(_line, result.runs)))
+    return 1 if result.failures else 0
+
+
+def _line(made: MaskRun) -> str:
+    sizes = ", ".join(f"label {label}: {count} voxels" for label, count in made.voxels.items()) or "the mask is empty"
+    known = [f"{score:.2f}" for score in made.scores if score is not None]
+    scores = f"; {made.score_name} {', '.join(known)}" if known else ""
+    return f"{made.output}: {sizes}{scores}; {made.seconds['total']:.2f} s"

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from medsam.cli.flags import Output, Overwrite, ThisTerminal
+
 if TYPE_CHECKING:
-    from medsam.data.store import Info
+    from medsam.data.store.reading import StoreCounts
 
 app = App(name="store", help="Look into a store: info, check, browse, export, import.", help_format="plaintext")
 
@@ -20,10 +22,13 @@ def info(
     /,
     *,
     figure: Annotated[Path | None, Parameter(name=["--figure", "-f"])] = None,
+    overwrite: Overwrite = False,
     excluded: Annotated[bool, Parameter(negative=())] = False,
-    json: Annotated[bool, Parameter(negative=())] = False,
+    terminal: ThisTerminal,
 ) -> int:
     """Count the pairs of a store by modality, data set, target, licence and split.
+
+    Example: medsam store info store/ --figure counts.png
 
     Parameters
     ----------
@@ -33,34 +38,30 @@ def info(
         Draw the counts (the paper's Fig. 2a) into this .png, .svg or .pdf.
     excluded
         List what was left out, with its reason, one line each.
-    json
-        Print JSON instead of tables.
     """
-    import json as codec
     from dataclasses import asdict
 
-    from medsam.data.catalogue import read_table
-    from medsam.data.store import Store
-    from medsam.data.store import info as count
+    from medsam.data.store.reading import Store, count_store
+    from medsam.data.store.tables import EXCLUDED, read_table
+    from medsam.jobs.outputs import check_outputs
 
+    check_outputs([figure], [store], overwrite=overwrite)
     opened = Store(store)
-    if excluded:
-        for row in read_table(opened.path / "excluded.parquet").to_pylist():
-            print("\t".join(str(row[name]) for name in ("dataset", "file", "reason", "target", "pairs", "detail")))
-        return 0
-    counts = count(opened)
+    counts = count_store(opened)
     if figure is not None:
-        from medsam.data.browse import figure_counts
+        from medsam.data.browse import draw_counts
 
-        figure_counts(counts, figure)
-    if json:
-        print(codec.dumps(asdict(counts), indent=1, ensure_ascii=False))
-    else:
-        _tables(counts)
+        draw_counts(counts, figure)
+    if excluded:
+        rows = read_table(opened.path / "excluded.parquet", schema=EXCLUDED).to_pylist()
+        names = ("dataset", "file", "reason", "target", "pairs", "detail")
+        terminal.answer(rows, "".join("\t".join(str(row[name]) for name in names) + "\n" for row in rows))
+        return 0
+    terminal.answer(asdict(counts), lambda: _tables(counts))
     return 0
 
 
-def _tables(counts: Info) -> None:
+def _tables(counts: StoreCounts) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -86,8 +87,10 @@ def _tables(counts: Info) -> None:
 
 
 @app.command
-def check(store: Path, /, *, sample: int | None = None, seed: int = 0) -> int:
+def check(store: Path, /, *, sample: int | None = None, seed: int = 0, terminal: ThisTerminal) -> int:
     """Read a store back and compare it with its catalogue; exit code 1 where anything is wrong.
+
+    Example: medsam store check store/ --sample 1000
 
     Parameters
     ----------
@@ -98,14 +101,15 @@ def check(store: Path, /, *, sample: int | None = None, seed: int = 0) -> int:
     seed
         Of that choice.
     """
-    from medsam.data.store import Store
-    from medsam.data.store import check as find_problems
+    from medsam.data.store.reading import Store
+    from medsam.data.store.reading import check as find_problems
 
     opened = Store(store)
     problems = find_problems(opened, sample=sample, seed=seed)
     for problem in problems:
         print(problem, file=sys.stderr)
-    print(f"{len(problems)} problems in {len(opened):,} pairs" if problems else f"{len(opened):,} pairs: whole")
+    line = f"{len(problems)} problems in {len(opened):,} pairs" if problems else f"{len(opened):,} pairs: whole"
+    terminal.answer({"pairs": len(opened), "problems": [str(problem) for problem in problems]}, line)
     return 1 if problems else 0
 
 
@@ -114,7 +118,7 @@ def browse(
     store: Path,
     /,
     *,
-    output: Annotated[Path, Parameter(name=["--output", "-o"])],
+    output: Output,
     count: int = 40,
     columns: int = 8,
     seed: int = 0,
@@ -122,8 +126,12 @@ def browse(
     dataset: str | None = None,
     target: str | None = None,
     split: str | None = None,
+    overwrite: Overwrite = False,
+    terminal: ThisTerminal,
 ) -> int:
     """Draw a sheet of random pairs with their contours.
+
+    Example: medsam store browse store/ --modality CT -o sheet.png
 
     Parameters
     ----------
@@ -146,13 +154,15 @@ def browse(
     split
         Only this split.
     """
-    from medsam.data.browse import contact_sheet
-    from medsam.data.store import Store
+    from medsam.data.browse import draw_contact_sheet
+    from medsam.data.store.reading import Store
+    from medsam.jobs.outputs import check_outputs
 
+    check_outputs([output], [store], overwrite=overwrite)
     wanted = {"modality": modality, "dataset": dataset, "target": target, "split": split}
     equal = {name: value for name, value in wanted.items() if value is not None}
-    drawn = contact_sheet(Store(store), output, count=count, columns=columns, seed=seed, **equal)
-    print(f"{drawn} pairs in {output}")
+    drawn = draw_contact_sheet(Store(store), output, count=count, columns=columns, seed=seed, **equal)
+    terminal.report({"output": str(output), "pairs": drawn}, f"{drawn} pairs in {output}")
     return 0
 
 
@@ -162,10 +172,13 @@ def export(
     /,
     *,
     to: Literal["medsam-npy", "cvpr-npz", "nnunet", "webdataset"],
-    output: Annotated[Path, Parameter(name=["--output", "-o"])],
+    output: Output,
     split: str | None = None,
+    terminal: ThisTerminal,
 ) -> int:
     """Write a store in the layout of other training code.
+
+    Example: medsam store export store/ --to nnunet -o nnunet/
 
     Parameters
     ----------
@@ -179,10 +192,10 @@ def export(
         Only this split.
     """
     from medsam.data.export import export as write
-    from medsam.data.store import Store
+    from medsam.data.store.reading import Store
 
     number = write(Store(store), output, to, split=split)
-    print(f"{number:,} images in {output}")
+    terminal.report({"output": str(output), "images": number}, f"{number:,} images in {output}")
     return 0
 
 
@@ -191,12 +204,15 @@ def import_(
     tree: Path,
     /,
     *,
-    output: Annotated[Path, Parameter(name=["--output", "-o"])],
+    output: Output,
     modality: str,
     name: str = "imported",
     licence: str = "not stated",
+    terminal: ThisTerminal,
 ) -> int:
     """Bring a MedSAM npy or npz tree into a store.
+
+    Example: medsam store import npy/CT_Abd --modality CT -o store/
 
     Parameters
     ----------
@@ -216,5 +232,6 @@ def import_(
 
     report = import_tree(tree, output, name=name, modality=modality, licence=licence)
     counts = report.counts[name].summary
-    print(f"{counts.pairs_kept:,} pairs kept of {counts.pairs_read:,}")
+    line = f"{counts.pairs_kept:,} pairs kept of {counts.pairs_read:,}"
+    terminal.report({"pairs_kept": counts.pairs_kept, "pairs_read": counts.pairs_read}, line)
     return 0 if report.clean else FAULTS

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from medsam.cli.flags import Overwrite, ThisTerminal
+
 
 def subset(
     store: Path,
@@ -17,8 +19,12 @@ def subset(
     split: str = "train",
     balance: Literal["proportional", "root", "equal"] = "proportional",
     seed: int = 0,
-) -> int:
+    overwrite: Overwrite = False,
+    terminal: ThisTerminal,
+) -> None:
     """List the pairs of nested subsets: the smaller is a part of the larger, and modalities keep their share.
+
+    Example: medsam subset store/ --size 1000 --size 10000
 
     Parameters
     ----------
@@ -35,10 +41,9 @@ def subset(
     seed
         Of the choice.
     """
-    from medsam.data.store import Store
+    from medsam.data.store.reading import Store
     from medsam.data.subset import write_subsets
 
-    for path, modalities in write_subsets(Store(store), size, output, split=split, balance=balance, seed=seed):
-        counts = ", ".join(f"{name} {number:,}" for name, number in modalities.items())
-        print(f"{path}: {counts}")
-    return 0
+    lists = write_subsets(Store(store), size, output, split=split, balance=balance, seed=seed, overwrite=overwrite)
+    lines = [f"{path}: {', '.join(f'{name} {n:,}' for name, n in counts.items())}\n" for path, counts in lists]
+    terminal.report([{"list": str(path), "pairs": dict(counts)} for path, counts in lists], "".join(lines))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medsam.data.store import Info, Store
-from medsam.io.atomic import replacing
+from medsam.data.store.reading import Store, StoreCounts
+from medsam.files.atomic import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +19,7 @@ TILE = 224
 TITLE_CHARACTERS = 32
 
 
-def figure_counts(counts: Info, path: Path) -> None:
+def draw_counts(counts: StoreCounts, path: Path) -> None:
     """Draw pairs by modality (logarithmic, as the paper), by split, and the most frequent targets.
 
     Args:
@@ -54,7 +54,9 @@ def _bars(axes: Axes, counts: list[tuple[str, int]], color: str, title: str) -> 
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def contact_sheet(store: Store, path: Path, *, count: int = 40, columns: int = 8, seed: int = 0, **equal: str) -> int:
+def draw_contact_sheet(
+    store: Store, path: Path, *, count: int = 40, columns: int = 8, seed: int = 0, **equal: str
+) -> int:
     """Draw random pairs with the mask's contour and its target, an equal number of each modality as far as they go.
 
     Args:

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
-from medsam.data.catalogue import opaque
-from medsam.data.store import Place, Store
+from medsam.data.store.reading import Place, Store
+from medsam.data.store.tables import hash_name
 from medsam.errors import DataError, OutputError
+from medsam.files.atomic import replacing
 from medsam.imaging.frame import Frame
-from medsam.io.atomic import replacing
 
 Layout = Literal["medsam-npy", "cvpr-npz", "nnunet", "webdataset"]
 INDEXED = ("dataset", "modality", "licence", "target", "mask_value", "sample_id")  # nnU-Net: classes for mask_value
@@ -100,7 +100,7 @@ def _members(store: Store, rows: NDArray[np.int64]) -> Iterator[Member]:
         rgb = store.slice_rgb(number)
         pixels = rgb if store.picture(place).shape[2] == 3 else rgb[..., :1]
         shown = [{k: v for k, v in fact.items() if k not in ("perceptual_hash", "suspect_text")} for fact in facts]
-        name = f"{opaque('group', str(facts[0]['group']), length=16)}-{count:07d}"
+        name = f"{hash_name('group', str(facts[0]['group']), length=16)}-{count:07d}"
         yield Member(name, str(facts[0]["split"]), pixels, labels, shown)
 
 
@@ -120,11 +120,14 @@ def _medsam_npy(members: Iterator[Member], folder: Path) -> int:
 
 
 def _cvpr_npz(members: Iterator[Member], folder: Path) -> int:
-    """NAME.npz with imgs, gts, boxes (x0 y0 x1 y1 per label) and spacing (x y z) where known."""
+    """NAME.npz with imgs (H, W, 3), gts, boxes (x0 y0 x1 y1 per label) and spacing (x y z) where known.
+
+    Grey images become three equal channels: the released inference of LiteMedSAM takes no other flat image.
+    """
     count = 0
     for member in members:
         count += 1
-        image = member.pixels_HWC if member.pixels_HWC.shape[2] == 3 else member.pixels_HWC[..., 0]
+        image = np.ascontiguousarray(np.broadcast_to(member.pixels_HWC, (*member.labels_HW.shape, 3)))
         boxes = np.array([[row[side] for side in ("x0", "y0", "x1", "y1")] for row in member.rows], dtype=np.float64)
         content = {"imgs": image, "gts": member.labels_HW, "boxes": boxes}
         if member.rows[0]["spacing_x_mm"] is not None:

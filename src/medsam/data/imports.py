@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from medsam.data.cards import Card, parse_card
-from medsam.data.curate import Report, Source, curate
+from medsam.data.cards.card import Card, parse_card
+from medsam.data.store.curate import CuratedSource, CurateReport, curate
 from medsam.errors import DataError
 from medsam.imaging.modality import parse_modality
 
 
-def import_tree(tree: Path, store: Path, *, name: str, modality: str, licence: str) -> Report:
+def import_tree(tree: Path, store: Path, *, name: str, modality: str, licence: str) -> CurateReport:
     """Curate a tree of imgs/*.npy and gts/*.npy, or of *.npz files with imgs and gts.
 
     Args:
@@ -24,10 +24,10 @@ def import_tree(tree: Path, store: Path, *, name: str, modality: str, licence: s
     Raises:
         DataError: neither kind of tree.
     """
-    return curate([Source(card_of_tree(tree, name=name, modality=modality, licence=licence), tree)], store)
+    return curate([CuratedSource(describe_tree(tree, name=name, modality=modality, licence=licence), tree)], store)
 
 
-def card_of_tree(tree: Path, *, name: str, modality: str, licence: str) -> Card:
+def describe_tree(tree: Path, *, name: str, modality: str, licence: str) -> Card:
     """The card that describes such a tree; names are CASE-SLICE, and the case is the group."""
     if (tree / "imgs").is_dir() and (tree / "gts").is_dir():
         paths = "imgs/{case}-{slice:[0-9]+}.npy", "gts/{case}-{slice}.npy", 2

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from medsam.data.catalogue import write_table
-from medsam.data.split import Balance, subset_order
-from medsam.data.store import Store
-from medsam.errors import DataError
+from medsam.data.store.reading import Store
+from medsam.data.store.split import Balance, order_subset
+from medsam.data.store.tables import write_table
+from medsam.errors import DataError, OutputError
 
 
 def write_subsets(
@@ -22,6 +22,7 @@ def write_subsets(
     split: str = "train",
     balance: Balance = "proportional",
     seed: int = 0,
+    overwrite: bool = False,
 ) -> list[tuple[Path, dict[str, int]]]:
     """Write one list per size; each list is the beginning of the next.
 
@@ -32,12 +33,14 @@ def write_subsets(
         split: The split to take from.
         balance: How modalities share a subset.
         seed: Of the choice.
+        overwrite: Whether lists that exist may be replaced.
 
     Returns:
         Path and pairs by modality, per subset.
 
     Raises:
         DataError: a size below 1 or above what the split has.
+        OutputError: a list exists; nothing was written.
 
     Source: paper, Results, "The effect of training dataset size" (10K, 100K, all).
     """
@@ -50,10 +53,14 @@ def write_subsets(
                 fix="pass another --size",
             )
     ids, kinds = chosen["sample_id"].to_pylist(), chosen["modality"].to_pylist()
-    order = subset_order(ids, kinds, seed=seed, balance=balance)
+    order = order_subset(ids, kinds, seed=seed, balance=balance)
+    lists = folder or store.path / "subsets"
+    paths = {size: lists / f"{split}-{balance}-{seed}-{size}.parquet" for size in sorted(set(sizes))}
+    existing = [path for path in paths.values() if path.exists()]
+    if existing and not overwrite:
+        raise OutputError(f"{existing[0]} exists", expected="a new list", fix="write elsewhere, or pass --overwrite")
     out = []
-    for size in sorted(set(sizes)):
-        path = (folder or store.path / "subsets") / f"{split}-{balance}-{seed}-{size}.parquet"
+    for size, path in paths.items():
         members = [int(i) for i in order[:size]]
         write_table(pa.table({"sample_id": [ids[i] for i in members], "modality": [kinds[i] for i in members]}), path)
         out.append((path, dict(Counter(kinds[i] for i in members).most_common())))

@@ -1,7 +1,8 @@
-"""How well two masks agree: Dice, normalized surface distance (NSD), 95 % Hausdorff distance.
+"""How well two masks agree: Dice, IoU, precision, recall, volume error, surface distance (NSD), 95 % Hausdorff distance.
 
-Conventions: two empty masks agree (Dice 1, NSD 1, Hausdorff 0); one empty mask agrees with nothing (Dice 0, NSD 0,
-Hausdorff infinite). Distances are in mm where the spacing is known and in pixels otherwise. A single slice (D == 1) is
+Conventions: two empty masks agree (Dice, IoU, precision, recall and NSD 1, volume error and Hausdorff distance 0). One
+empty mask agrees with nothing (Dice, IoU, precision, recall and NSD 0, Hausdorff distance infinite); the volume error
+is then -1 where the found mask is empty and infinite where the expert's is. Distances are in mm where the spacing is known and in pixels otherwise. A single slice (D == 1) is
 measured in 2D. Surface elements are weighted by their size, see surface.py.
 """
 
@@ -17,7 +18,7 @@ from scipy.spatial import cKDTree
 from medsam.errors import GeometryError
 from medsam.evaluation.surface import Surface, surface_of
 from medsam.imaging.image import Mask
-from medsam.io.placement import on_grid
+from medsam.io.placement import lay_on_grid
 
 MaskLike = Mask | np.ndarray
 TOLERANCE_MM = 2.0  # paper, Methods, "Evaluation metrics"
@@ -47,9 +48,82 @@ def dice(a: MaskLike, b: MaskLike, *, label: int | None = None) -> float:
 
     Source: paper, Methods, "Evaluation metrics".
     """
-    pair = _paired(a, b, label, None)
-    total = int(np.count_nonzero(pair.first)) + int(np.count_nonzero(pair.second))
-    return 2 * int(np.count_nonzero(pair.first & pair.second)) / total if total else 1.0
+    common, first, second = _voxels(a, b, label)
+    return 2 * common / (first + second) if first + second else 1.0
+
+
+def iou(a: MaskLike, b: MaskLike, *, label: int | None = None) -> float:
+    """Measure the overlap of two masks, |A and B| / |A or B|.
+
+    Args:
+        a: Mask, or an array of any shape; non-zero is foreground.
+        b: The same; a Mask of the same voxels may store them in another order.
+        label: Compare this label only; None compares all foreground.
+
+    Returns:
+        0 to 1; 1 where both are empty, 0 where one of them is.
+
+    Raises:
+        GeometryError: shapes or grids differ.
+    """
+    common, first, second = _voxels(a, b, label)
+    return common / (first + second - common) if first + second else 1.0
+
+
+def precision(found: MaskLike, expert: MaskLike, *, label: int | None = None) -> float:
+    """Measure the share of the found mask that lies in the expert's, |found and expert| / |found|.
+
+    Args:
+        found: Mask, or an array of any shape; non-zero is foreground.
+        expert: The same.
+        label: Compare this label only; None compares all foreground.
+
+    Returns:
+        0 to 1; 1 where both are empty, 0 where one of them is.
+
+    Raises:
+        GeometryError: shapes or grids differ.
+    """
+    common, size, wanted = _voxels(found, expert, label)
+    return common / size if size else float(not wanted)
+
+
+def recall(found: MaskLike, expert: MaskLike, *, label: int | None = None) -> float:
+    """Measure the share of the expert's mask that was found, |found and expert| / |expert|.
+
+    Args:
+        found: Mask, or an array of any shape; non-zero is foreground.
+        expert: The same.
+        label: Compare this label only; None compares all foreground.
+
+    Returns:
+        0 to 1; 1 where both are empty, 0 where one of them is.
+
+    Raises:
+        GeometryError: shapes or grids differ.
+    """
+    return precision(expert, found, label=label)
+
+
+def volume_error(found: MaskLike, expert: MaskLike, *, label: int | None = None) -> float:
+    """Measure how much larger the found mask is, (|found| - |expert|) / |expert|; both have voxels of one size.
+
+    Args:
+        found: Mask, or an array of any shape; non-zero is foreground.
+        expert: The same.
+        label: Compare this label only; None compares all foreground.
+
+    Returns:
+        0.1 where a tenth too much was found; -1 where nothing was; 0 where both are empty; infinite where the expert's
+        mask alone is empty.
+
+    Raises:
+        GeometryError: shapes or grids differ.
+    """
+    _, size, wanted = _voxels(found, expert, label)
+    if not wanted:
+        return float("inf") if size else 0.0
+    return (size - wanted) / wanted
 
 
 def normalized_surface_distance(
@@ -78,7 +152,7 @@ def normalized_surface_distance(
     """
     if not (np.isfinite(tolerance_mm) and tolerance_mm >= 0):
         raise GeometryError(f"tolerance_mm is {tolerance_mm}", expected="0 or more mm", fix="pass --tolerance 2")
-    pair = _paired(a, b, label, spacing_mm)
+    pair = _pair(a, b, label, spacing_mm)
     if legacy and dice(pair.first, pair.second) <= LEGACY_DICE_FLOOR:
         return 0.0
     spacing = pair.spacing[::-1] if legacy and pair.first.ndim == 3 else pair.spacing
@@ -107,11 +181,47 @@ def hausdorff95(
     Raises:
         GeometryError: shapes or grids differ, or a spacing that is no distance.
     """
-    pair = _paired(a, b, label, spacing_mm)
+    pair = _pair(a, b, label, spacing_mm)
     first, second = _surfaces(pair, pair.spacing)
     if not len(first.sizes_N) or not len(second.sizes_N):
         return 0.0 if len(first.sizes_N) == len(second.sizes_N) else float("inf")
     return max(_percentile(first, second, pair.spacing), _percentile(second, first, pair.spacing))
+
+
+def measure_surfaces(
+    a: MaskLike, b: MaskLike, *, tolerance_mm: float = TOLERANCE_MM, legacy: bool = False
+) -> tuple[float, float]:  # fmt: skip
+    """Measure the normalized surface distance and the 95 % Hausdorff distance at once, in half the time.
+
+    Args:
+        a: Mask, or (H, W) or (D, H, W) array; non-zero is foreground.
+        b: The same, on the same grid.
+        tolerance_mm: As normalized_surface_distance.
+        legacy: As normalized_surface_distance, of the first.
+
+    Raises:
+        GeometryError: as both.
+    """
+    if legacy:
+        return normalized_surface_distance(a, b, tolerance_mm=tolerance_mm, legacy=True), hausdorff95(a, b)
+    pair = _pair(a, b, None, None)
+    first, second = _surfaces(pair, pair.spacing)
+    if not len(first.sizes_N) or not len(second.sizes_N):
+        both = len(first.sizes_N) == len(second.sizes_N)
+        return (1.0, 0.0) if both else (0.0, float("inf"))
+    there = _distances(first, second, pair.spacing, float("inf"))
+    back = _distances(second, first, pair.spacing, float("inf"))
+    near = first.sizes_N[there <= tolerance_mm].sum() + second.sizes_N[back <= tolerance_mm].sum()
+    nsd = float(near / (first.sizes_N.sum() + second.sizes_N.sum()))
+    return nsd, max(_pick_percentile(first, there), _pick_percentile(second, back))
+
+
+def _voxels(a: MaskLike, b: MaskLike, label: int | None) -> tuple[int, int, int]:
+    """How many voxels both masks have in common, and each of them has."""
+    pair = _pair(a, b, label, None)
+    sizes = (int(np.count_nonzero(mask)) for mask in (pair.first & pair.second, pair.first, pair.second))
+    common, first, second = sizes
+    return common, first, second
 
 
 def _surfaces(pair: _Pair, spacing: tuple[float, ...]) -> tuple[Surface, Surface]:
@@ -123,7 +233,10 @@ def _surfaces(pair: _Pair, spacing: tuple[float, ...]) -> tuple[Surface, Surface
 
 
 def _percentile(surface: Surface, other: Surface, spacing: tuple[float, ...], share: float = 0.95) -> float:
-    distances = _distances(surface, other, spacing, float("inf"))
+    return _pick_percentile(surface, _distances(surface, other, spacing, float("inf")), share)
+
+
+def _pick_percentile(surface: Surface, distances: NDArray[np.float64], share: float = 0.95) -> float:
     order = np.argsort(distances, kind="stable")
     covered = np.cumsum(surface.sizes_N[order]) / surface.sizes_N.sum()
     return float(distances[order[min(int(np.searchsorted(covered, share)), len(order) - 1)]])
@@ -142,9 +255,9 @@ def _distances(surface: Surface, other: Surface, spacing: tuple[float, ...], lim
     return distances
 
 
-def _paired(a: MaskLike, b: MaskLike, label: int | None, spacing_mm: Sequence[float] | None) -> _Pair:
+def _pair(a: MaskLike, b: MaskLike, label: int | None, spacing_mm: Sequence[float] | None) -> _Pair:
     if isinstance(a, Mask) and isinstance(b, Mask) and _apart(a, b):
-        b = on_grid(b, a.grid)  # the same voxels, stored in another order or cut otherwise
+        b = lay_on_grid(b, a.grid)  # the same voxels, stored in another order or cut otherwise
     arrays = [m.labels if isinstance(m, Mask) else np.asarray(m) for m in (a, b)]
     if {array.ndim for array in arrays} == {2, 3}:
         arrays = [array[0] if array.ndim == 3 and len(array) == 1 else array for array in arrays]
@@ -159,7 +272,7 @@ def _paired(a: MaskLike, b: MaskLike, label: int | None, spacing_mm: Sequence[fl
     first, second = (array == label if label is not None else array.astype(bool, copy=False) for array in arrays)
     if first.ndim == 3 and first.shape[0] == 1:
         first, second = first[0], second[0]
-    return _Pair(first, second, _checked_spacing(spacing, first.ndim))
+    return _Pair(first, second, _check_spacing(spacing, first.ndim))
 
 
 def _apart(a: Mask, b: Mask) -> bool:
@@ -168,7 +281,7 @@ def _apart(a: Mask, b: Mask) -> bool:
     return placed and not a.grid.same_as(b.grid)
 
 
-def _checked_spacing(spacing: Sequence[float] | None, axes: int) -> tuple[float, ...]:
+def _check_spacing(spacing: Sequence[float] | None, axes: int) -> tuple[float, ...]:
     if spacing is None:
         return (1.0,) * axes
     values = tuple(float(s) for s in spacing)

@@ -5,21 +5,38 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
 from medsam.errors import DataError, OutputError
-from medsam.evaluation.evaluate import Protocol, Score
-from medsam.io.atomic import replacing
+from medsam.evaluation.evaluate import EvaluationProtocol
+from medsam.evaluation.measure import Score
+from medsam.files.atomic import replacing
 
 HEADER = tuple(f.name for f in fields(Score))
+NUMBERS = (
+    "dice",
+    "nsd",
+    "seconds",
+    "iou",
+    "precision",
+    "recall",
+    "hd95",
+    "volume_error",
+    "quality",
+    "memory_mb",
+    "agreement",
+)
+RECORD = "run.json"
 
 
 @dataclass(frozen=True)
-class Summary:
+class ScoreSummary:
     """Median and quartiles of the targets of one data set or modality.
 
     Args:
@@ -29,6 +46,8 @@ class Summary:
         targets: Number of targets.
         dice: First quartile, median, third quartile.
         nsd: The same of the NSD.
+        failed: Targets to which the model gave no answer; they count with 0.
+        method: Name of the model.
     """
 
     name: str
@@ -37,44 +56,48 @@ class Summary:
     targets: int
     dice: tuple[float, float, float]
     nsd: tuple[float, float, float]
+    failed: int = 0
+    method: str = ""
 
 
 class ScoreFile:
-    """rows.csv and run.json of one evaluation: rows are appended an image at a time.
+    """rows.csv and run.json of one evaluation: rows are appended an image and model at a time.
+
+    Rows of a picture to which a model gave no answer are dropped when a run is opened again, so that it is asked again.
 
     Args:
         folder: Made if it is not there.
-        method: Name of the model.
-        weights: Identity of its weights.
+        models: Name of each model and identity of its weights.
         protocol: How targets are chosen and prompted.
 
     Raises:
         DataError: the folder holds rows of another model or protocol, or rows that cannot be read.
     """
 
-    def __init__(self, folder: Path, method: str, weights: str, protocol: Protocol) -> None:
+    def __init__(self, folder: Path, models: Mapping[str, str], protocol: EvaluationProtocol) -> None:
         self.path = folder / "rows.csv"
-        run = {"method": method, "weights": weights, "protocol": asdict(protocol)}
-        record = folder / "run.json"
+        run = json.loads(json.dumps({"models": dict(models), "protocol": asdict(protocol)}))
+        record = folder / RECORD
         if record.exists() and _settings(record) != run:
             raise DataError(
                 f"{folder} holds rows of another model or other settings",
-                expected="the same model, split, noise, seed and limits",
+                expected="the same models, split, noise, seed and limits",
                 fix="choose another -o, or delete the folder",
             )
         with replacing(record) as temporary:
             temporary.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
-        self.scores = _whole_images(_read(self.path)) if self.path.exists() else []
+        kept = _whole_images(_read(self.path)) if self.path.exists() else []
+        self.scores = [score for score in kept if not score.fault]
         with replacing(self.path) as temporary:  # without the rows of an image that a killed run left half written
             temporary.write_text(_lines([HEADER, *map(astuple, self.scores)]), encoding="utf-8")
-        self._done = {(s.dataset, s.sample) for s in self.scores}
+        self._done = {_picture(score) for score in self.scores}
 
-    def has(self, dataset: str, sample: str) -> bool:
-        """Whether an image was measured already."""
-        return (dataset, sample) in self._done
+    def has(self, dataset: str, sample: str, method: str, prompt: str = "box") -> bool:
+        """Whether a model was measured on an image with a prompt already."""
+        return (dataset, sample, method, prompt) in self._done
 
     def add(self, scores: Sequence[Score]) -> None:
-        """Append the rows of one image.
+        """Append the rows of one model on one image.
 
         Raises:
             OutputError: the disk refused; the rows before are kept.
@@ -86,7 +109,11 @@ class ScoreFile:
             got = f"{self.path} could not be written ({error.strerror or error})"
             raise OutputError(got, expected="room on the disk", fix="free space and run again; it goes on") from None
         self.scores.extend(scores)
-        self._done.update((s.dataset, s.sample) for s in scores)
+        self._done.update(map(_picture, scores))
+
+
+def _picture(score: Score) -> tuple[str, str, str, str]:
+    return score.dataset, score.sample, score.method, score.prompt
 
 
 def _settings(record: Path) -> object:
@@ -112,7 +139,7 @@ def _read(path: Path) -> list[Score]:
             Score(
                 dataset=row["dataset"], modality=row["modality"], sample=row["sample"], group=row["group"],
                 target=int(row["target"]), targets=int(row["targets"]), pixels=int(row["pixels"]), method=row["method"],
-                dice=float(row["dice"]), nsd=float(row["nsd"]), seconds=float(row["seconds"]),
+                name=row["name"], fault=row["fault"], prompt=row["prompt"], **{measure: _number(row[measure]) for measure in NUMBERS},
             )
             for row in csv.DictReader(whole.splitlines())
         ]  # fmt: skip
@@ -122,24 +149,42 @@ def _read(path: Path) -> list[Score]:
         ) from None
 
 
+def _number(text: str) -> float:
+    value = float(text)
+    return math.nan if math.isnan(value) else value  # the one NaN, so that equal rows are equal
+
+
 def _whole_images(scores: Sequence[Score]) -> list[Score]:
-    counts: dict[tuple[str, str], int] = {}
-    for score in scores:
-        key = (score.dataset, score.sample)
-        counts[key] = counts.get(key, 0) + 1
-    return [score for score in scores if counts[(score.dataset, score.sample)] == score.targets]
+    counts = Counter(map(_picture, scores))
+    return [score for score in scores if counts[_picture(score)] == score.targets]
 
 
-def summarize(scores: Sequence[Score], by: str) -> list[Summary]:
-    """Sum scores up, by "dataset" or "modality", in alphabetical order."""
+def summarize(scores: Sequence[Score], by: str) -> list[ScoreSummary]:
+    """Sum the scores of one model up, by "dataset" or "modality", in alphabetical order."""
     name: Callable[[Score], str] = (lambda s: s.dataset) if by == "dataset" else (lambda s: s.modality)
     summaries = []
     for group in sorted({name(s) for s in scores}):
         rows = [s for s in scores if name(s) == group]
         images = len({(s.dataset, s.sample) for s in rows})
-        quartiles = [_quartiles([s.dice for s in rows]), _quartiles([s.nsd for s in rows])]
-        summaries.append(Summary(group, rows[0].modality, images, len(rows), quartiles[0], quartiles[1]))
+        dice, nsd = _quartiles([s.dice for s in rows]), _quartiles([s.nsd for s in rows])
+        failed = sum(bool(s.fault) for s in rows)
+        summaries.append(
+            ScoreSummary(group, rows[0].modality, images, len(rows), dice, nsd, failed=failed, method=rows[0].method)
+        )
     return summaries
+
+
+def keep_first_prompt(scores: Sequence[Score]) -> list[Score]:
+    """Keep the rows of the prompt that comes first, which the tables are about."""
+    return [score for score in scores if score.prompt == scores[0].prompt]
+
+
+def split_methods(scores: Sequence[Score]) -> dict[str, list[Score]]:
+    """Give the scores of each model, in the order in which the models come first."""
+    methods: dict[str, list[Score]] = {}
+    for score in scores:
+        methods.setdefault(score.method, []).append(score)
+    return methods
 
 
 def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
@@ -147,31 +192,42 @@ def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     return low, middle, high
 
 
-def mean_of_medians(summaries: Sequence[Summary]) -> tuple[float, float]:
+def mean_of_medians(summaries: Sequence[ScoreSummary]) -> tuple[float, float]:
     """Mean over data sets of the median Dice and the median NSD: every data set counts once, whatever its size."""
     return float(np.mean([s.dice[1] for s in summaries])), float(np.mean([s.nsd[1] for s in summaries]))
 
 
-def markdown(scores: Sequence[Score]) -> str:
-    """The tables by data set and by modality, as Markdown."""
+def write_tables(scores: Sequence[Score]) -> str:
+    """Write the tables by data set and by modality of every model, as Markdown."""
+    methods = split_methods(keep_first_prompt(scores))
+    tables = [_write_method(rows) for rows in methods.values()]
+    if len(methods) == 1:
+        return tables[0]
+    return "\n".join(f"## {method}\n\n{table}" for method, table in zip(methods, tables, strict=True))
+
+
+def _write_method(scores: Sequence[Score]) -> str:
     parts = []
     for by, title in (("dataset", "data set"), ("modality", "modality")):
         summaries = summarize(scores, by)
         first = f"| {title} |" + (" modality |" if by == "dataset" else "") + " images | targets |"
-        lines = [f"{first} Dice, median (IQR) | NSD at 2 px, median (IQR) |", "|" + "---|" * (first.count("|") + 1)]
+        head = f"{first} Dice, median (IQR) | NSD at 2 px, median (IQR) | failed |"
+        lines = [head, "|" + "---|" * (head.count("|") - 1)]
         for s in summaries:
             kind = f" {s.modality} |" if by == "dataset" else ""
-            lines.append(f"| {s.name} |{kind} {s.images} | {s.targets} | {_cell(s.dice)} | {_cell(s.nsd)} |")
+            cells = f"{_cell(s.dice)} | {_cell(s.nsd)} | {s.failed} |"
+            lines.append(f"| {s.name} |{kind} {s.images} | {s.targets} | {cells}")
         if by == "dataset":
             mean_dice, mean_nsd = mean_of_medians(summaries)
-            images, targets = sum(s.images for s in summaries), len(scores)
-            lines.append(f"| **mean of medians** | | {images} | {targets} | **{mean_dice:.3f}** | **{mean_nsd:.3f}** |")
+            images, targets, failed = (sum(getattr(s, n) for s in summaries) for n in ("images", "targets", "failed"))
+            means = f"**{mean_dice:.3f}** | **{mean_nsd:.3f}** | {failed} |"
+            lines.append(f"| **mean of medians** | | {images} | {targets} | {means}")
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
 
 def read_scores(folder: Path) -> list[Score]:
-    """The rows of an evaluation.
+    """Read the rows of an evaluation.
 
     Raises:
         DataError: none there, or they cannot be read.
@@ -182,14 +238,19 @@ def read_scores(folder: Path) -> list[Score]:
     return _whole_images(_read(path))
 
 
-def comparison(before: Sequence[Score], after: Sequence[Score]) -> str:
-    """Two methods on the targets that both were measured on, by data set and modality, as Markdown.
+def compare_methods(before: Sequence[Score], after: Sequence[Score]) -> str:
+    """Compare two methods on the targets that both were measured on, by data set and modality, as Markdown.
 
     Raises:
-        DataError: no target in common.
+        DataError: no target in common, or scores of several methods on one side.
     """
-    told = {_target(score): score for score in before}
-    both = [(told[_target(score)], score) for score in after if _target(score) in told]
+    if len(split_methods(before)) > 1 or len(split_methods(after)) > 1:
+        raise DataError(
+            "scores of several models", expected="one model on each side", fix="compare them with medsam report"
+        )
+    before, after = keep_first_prompt(before), keep_first_prompt(after)
+    earlier = {_target(score): score for score in before}
+    both = [(earlier[_target(score)], score) for score in after if _target(score) in earlier]
     if not both:
         raise DataError("no target in common", expected="the same data and settings", fix="evaluate both alike")
     first, second = [one for one, _ in both], [two for _, two in both]
@@ -231,15 +292,18 @@ def write_report(folder: Path, scores: Sequence[Score]) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    by_dataset = summarize(scores, "dataset")
-    mean_dice, mean_nsd = mean_of_medians(by_dataset)
-    summary = {
-        "datasets": [asdict(s) for s in by_dataset],
-        "modalities": [asdict(s) for s in summarize(scores, "modality")],
-        "mean_of_medians": {"dice": mean_dice, "nsd": mean_nsd},
-    }
+    datasets: list[dict[str, object]] = []
+    modalities: list[dict[str, object]] = []
+    means: dict[str, dict[str, float]] = {}
+    for method, rows in split_methods(keep_first_prompt(scores)).items():
+        by_dataset = summarize(rows, "dataset")
+        dice, nsd = mean_of_medians(by_dataset)
+        datasets += map(asdict, by_dataset)
+        modalities += map(asdict, summarize(rows, "modality"))
+        means[method] = {"dice": dice, "nsd": nsd}
+    summary = {"datasets": datasets, "modalities": modalities, "mean_of_medians": means}
     with replacing(folder / "summary.md") as temporary:
-        temporary.write_text(markdown(scores), encoding="utf-8")
+        temporary.write_text(write_tables(scores), encoding="utf-8")
     with replacing(folder / "summary.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     with replacing(folder / "rows.parquet") as temporary:

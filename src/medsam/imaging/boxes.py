@@ -2,12 +2,12 @@
 
 A box made from a mask runs from the centre of the first to the centre of the last foreground pixel, as the released
 code does; one pixel wide targets get a box one pixel wide so that no box is empty. A drawn box may reach the outer
-edge of the slice: x in [0, W], y in [0, H].
+edge of the slice: x in [0, W], y in [0, H]. Its corners may come in any order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -15,26 +15,36 @@ from numpy.typing import NDArray
 
 from medsam.errors import PromptError
 
+Box = tuple[float, float, float, float]
 Boxes = NDArray[np.float64]
 Noise = Literal["enlarge", "both", "shift", "all"]
 OUTWARD: Boxes = np.array([-1.0, -1.0, 1.0, 1.0])
+LEAST_PX = 1 - 1e-6  # a side of a box, but for rounding
 
 
-def plain(value: object) -> object:
+def to_numpy(value: object) -> object:
     """Arrays of any library (torch) as NumPy's; lists, tuples and the rest as they are."""
     return np.asarray(value) if hasattr(value, "__array__") else value
 
 
+def sort_corners(box: Sequence[float]) -> tuple[float, ...]:
+    """Order the two corners of a box (x0 y0 x1 y1, or x0 y0 z0 x1 y1 z1): the lower of each axis first."""
+    half = len(box) // 2
+    pairs = list(zip(box[:half], box[half:], strict=True))
+    return (*(min(pair) for pair in pairs), *(max(pair) for pair in pairs))
+
+
 def validate_boxes(boxes: object, height: int, width: int) -> Boxes:
-    """Check boxes against a slice and give them as (N, 4) float64.
+    """Check boxes against a slice and give them as (N, 4) float64, the lower corner first.
 
     Args:
-        boxes: (4,) or (N, 4) numbers, x0 y0 x1 y1 in slice pixels.
+        boxes: (4,) or (N, 4) numbers, x0 y0 x1 y1 in slice pixels, the corners in any order.
         height: H of the slice in pixels.
         width: W of the slice in pixels.
 
     Raises:
-        PromptError: not numbers, none at all, inside out, empty, or outside the slice; the message shows the box.
+        PromptError: not numbers, none at all, under one pixel wide or high, or outside the slice; the message shows
+            the box.
     """
     try:
         boxes_N4 = np.asarray(boxes, dtype=np.float64)
@@ -47,6 +57,9 @@ def validate_boxes(boxes: object, height: int, width: int) -> Boxes:
         raise PromptError(
             f"boxes have shape {boxes_N4.shape}", expected="(N, 4), at least one", fix="give x0,y0,x1,y1 per box"
         )
+    boxes_N4 = np.concatenate(
+        [np.minimum(boxes_N4[:, :2], boxes_N4[:, 2:]), np.maximum(boxes_N4[:, :2], boxes_N4[:, 2:])], axis=1
+    )
     for box in boxes_N4:
         _refuse_bad_box(box, height, width)
     return boxes_N4
@@ -57,12 +70,15 @@ def _refuse_bad_box(box: Boxes, height: int, width: int) -> None:
     x0, y0, x1, y1 = box
     if not np.isfinite(box).all():
         raise PromptError(f"box is {text}", expected="four finite numbers", fix="give x0,y0,x1,y1 in pixels")
-    if x1 <= x0 or y1 <= y0:
-        kind = "empty" if x1 == x0 or y1 == y0 else "inside out"
+    if min(x1 - x0, y1 - y0) < LEAST_PX:
+        kind = "empty" if x1 == x0 or y1 == y0 else "under one pixel wide or high"
+        shares = box.min() >= 0 and box.max() <= 1
         raise PromptError(
             f"box {text} is {kind}",
-            expected="x0 < x1 and y0 < y1",
-            fix="give the top left corner first, then the bottom right one",
+            expected="at least one pixel from x0 to x1 and from y0 to y1",
+            fix=f"these look like normalized coordinates: multiply x by the width {width} and y by the height {height}"
+            if shares
+            else "give two opposite corners in pixels",
         )
     if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
         raise PromptError(
@@ -131,6 +147,21 @@ def clip_boxes(boxes_N4: Boxes, height: int, width: int) -> Boxes:
     """Cut boxes to the slice; a box wholly outside becomes empty and validate_boxes then refuses it."""
     limits = np.array([width, height, width, height], dtype=np.float64)
     return np.clip(boxes_N4, 0.0, limits)
+
+
+def fit_box(box: Box, limit: Box) -> Box:
+    """Cut a box to another one (at least a pixel wide and high) and keep it at least one pixel wide and high."""
+    x0, x1 = _fit_side(box[0], box[2], limit[0], limit[2])
+    y0, y1 = _fit_side(box[1], box[3], limit[1], limit[3])
+    return x0, y0, x1, y1
+
+
+def _fit_side(low: float, high: float, lowest: float, highest: float) -> tuple[float, float]:
+    low, high = max(low, lowest), min(high, highest)
+    if high - low >= 1:
+        return low, high
+    centre = min(max((low + high) / 2, lowest + 0.5), highest - 0.5)
+    return centre - 0.5, centre + 0.5
 
 
 def perturb_boxes(

@@ -9,7 +9,7 @@ from scipy import ndimage
 from medsam.errors import PromptError
 
 
-def innermost_point(mask_HW: np.ndarray) -> NDArray[np.float64]:
+def find_innermost_point(mask_HW: np.ndarray) -> NDArray[np.float64]:
     """The foreground pixel farthest from the background, (2,) float64 x y in slice pixels.
 
     The outside of the slice is background. Of several such pixels the first, row by row, so that the same mask gives

@@ -18,6 +18,7 @@ from medsam.errors import IntensityError
 Fit = Literal["squash", "pad"]
 Interpolation = Literal["bicubic", "bilinear", "area"]
 Scaling = Literal["min-max", "unit", "mean-std"]
+Upsample = Literal["logits", "probabilities", "frame"]
 
 # SAM's channel means and deviations (those of ImageNet, in grey levels).
 MEAN = np.array([123.675, 116.28, 103.53], dtype=np.float32)
@@ -100,9 +101,14 @@ class Frame:
         """Lay a label map of the slice into the frame by nearest neighbour, (S, S) uint8; padding is background."""
         model = np.zeros((self.size, self.size), dtype=np.uint8)
         rows, columns = self.inner_hw
-        picture = Picture.fromarray(np.ascontiguousarray(mask_HW, dtype=np.uint8))
-        model[:rows, :columns] = np.asarray(picture.resize((columns, rows), Picture.Resampling.NEAREST))
+        model[:rows, :columns] = resize_mask(mask_HW, (rows, columns))
         return model
+
+
+def resize_mask(mask_HW: np.ndarray, size_hw: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize a label map to (rows, columns) by nearest neighbour, uint8."""
+    picture = Picture.fromarray(np.ascontiguousarray(mask_HW, dtype=np.uint8))
+    return np.asarray(picture.resize((size_hw[1], size_hw[0]), Picture.Resampling.NEAREST))
 
 
 def is_grey(slice_HW3: NDArray[np.uint8]) -> bool:

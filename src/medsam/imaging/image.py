@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medsam.errors import GeometryError, IntensityError, PromptError
 from medsam.imaging.modality import Modality, Window
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Affine = NDArray[np.float64]
 AXES = {"axial": 2, "coronal": 1, "sagittal": 0}  # name -> LPS world axis the slices are stacked along
@@ -85,6 +89,15 @@ class Grid:
             )
         return affine
 
+    def slice_at(self, index: int) -> Grid:
+        """The grid of slice `index` alone, at its place in the patient."""
+        shape = (1, *self.shape[1:])
+        if self.spacing_mm is None:
+            return Grid(shape)
+        affine = np.array(self.affine)
+        affine[:3, 3] = self.to_world(np.array([[index, 0, 0]]))[0]
+        return Grid(shape, affine=affine)
+
     def to_world(self, index_N3: np.ndarray) -> NDArray[np.float64]:
         """Move (N, 3) voxel indices (z, y, x) to (N, 3) LPS mm (x, y, z)."""
         index_N3 = np.asarray(index_N3, dtype=np.float64).reshape(-1, 3)
@@ -117,7 +130,7 @@ class Grid:
             code[axis] = letters[world][int(self._axes[world, axis] > 0)]
         return "".join(code)
 
-    def axis_named(self, plane: str) -> int:
+    def find_axis(self, plane: str) -> int:
         """Array axis (0, 1 or 2) along which slices of a plane are stacked: axial, coronal or sagittal."""
         if plane not in AXES:
             raise GeometryError(f"plane is {plane!r}", expected=f"one of {', '.join(AXES)}", fix="choose one of them")
@@ -136,7 +149,7 @@ class Grid:
         return self.max_distance_mm(other) <= tolerance_mm
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Image:
     """A 2D or 3D image on its grid.
 
@@ -200,13 +213,41 @@ class Image:
         plane = self.values[index]
         return plane if self.is_rgb else np.repeat(plane[:, :, None], 3, axis=2)
 
-    def moved_axis(self, axis: int) -> Image:
+    def __repr__(self) -> str:
+        """One line for a notebook: shape, kind of values, spacing and modality."""
+        kind = f"{'RGB ' if self.is_rgb else ''}{self.values.dtype}{' normalized' if self.normalized else ''}"
+        modality = self.modality.value if self.modality is not None else "modality unknown"
+        return f"Image({_describe_grid(self.grid)}, {kind}, {modality})"
+
+    def show(self, index: int | None = None, *, plane: str | None = None, mask: Mask | None = None) -> Figure:
+        """Draw one slice with matplotlib.
+
+        Args:
+            index: Which slice; the middle one without it.
+            plane: "axial", "coronal" or "sagittal"; the slices as stored without it.
+            mask: Labels on the same grid, drawn over it.
+
+        Returns:
+            The figure, which a notebook shows; save it with figure.savefig(path).
+
+        Raises:
+            GeometryError: an unknown plane, or a mask on another grid. PromptError: the slice is not there.
+        """
+        from medsam.imaging.showing import show_slice
+
+        return show_slice(self, mask, index, plane)
+
+    def slice_at(self, index: int) -> Image:
+        """Slice `index` alone, at its place in the patient."""
+        return replace(self, values=self.values[index : index + 1], grid=self.grid.slice_at(index))
+
+    def move_axis(self, axis: int) -> Image:
         """The same image with another array axis first, so that its slices become the slices; affine kept true."""
         values = np.moveaxis(self.values, axis, 0)
-        return replace(self, values=values, grid=moved_axis(self.grid, axis))
+        return replace(self, values=values, grid=move_axis(self.grid, axis))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Mask:
     """A label map on a grid.
 
@@ -215,6 +256,7 @@ class Mask:
         grid: Its place in the patient; shape (D, H, W).
         names: Label id to name, for the ids that have one.
         colors: Label id to (r, g, b) in 0..255, for the ids that have one.
+        codes: Label id to (scheme, value, meaning), for the ids whose coded meaning was stated.
 
     Raises:
         GeometryError: labels are not (D, H, W) integers, are negative, or disagree with the grid.
@@ -224,6 +266,7 @@ class Mask:
     grid: Grid
     names: Mapping[int, str] = field(default_factory=dict)
     colors: Mapping[int, tuple[int, int, int]] = field(default_factory=dict)
+    codes: Mapping[int, tuple[str, str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         labels = np.asarray(self.labels)
@@ -245,10 +288,12 @@ class Mask:
         object.__setattr__(self, "labels", labels)
         object.__setattr__(self, "names", MappingProxyType({int(k): str(v) for k, v in self.names.items()}))
         object.__setattr__(self, "colors", MappingProxyType({int(k): tuple(v) for k, v in self.colors.items()}))
+        object.__setattr__(self, "codes", MappingProxyType({int(k): tuple(v) for k, v in self.codes.items()}))
 
     def __getstate__(self) -> dict[str, object]:
         """Plain dicts instead of read-only views, so that masks cross process borders."""
-        return {"labels": self.labels, "grid": self.grid, "names": dict(self.names), "colors": dict(self.colors)}
+        views = {"names": dict(self.names), "colors": dict(self.colors), "codes": dict(self.codes)}
+        return {"labels": self.labels, "grid": self.grid, **views}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         """Rebuild the read-only views."""
@@ -262,19 +307,42 @@ class Mask:
 
     def slice_at(self, index: int) -> Mask:
         """Slice `index` alone, at its place in the patient."""
-        depth_1 = (1, *self.grid.shape[1:])
-        start_mm = self.grid.to_world(np.array([[index, 0, 0]]))[0]
-        affine = np.array(self.grid.affine)
-        affine[:3, 3] = start_mm
-        grid = Grid(depth_1) if self.grid.spacing_mm is None else Grid(depth_1, affine=affine)
-        return replace(self, labels=self.labels[index : index + 1], grid=grid)
+        return replace(self, labels=self.labels[index : index + 1], grid=self.grid.slice_at(index))
 
-    def moved_axis(self, axis: int) -> Mask:
+    def __repr__(self) -> str:
+        """One line for a notebook: shape, spacing, and the labels with their names and voxels."""
+        ids, counts = np.unique(self.labels, return_counts=True)
+        parts = [
+            f"{i}{f' {self.names[i]}' if i in self.names else ''}: {n} voxels"
+            for i, n in zip(ids.tolist(), counts.tolist(), strict=True)
+            if i
+        ]
+        more = f", and {len(parts) - 8} more labels" if len(parts) > 8 else ""
+        return f"Mask({_describe_grid(self.grid)}, {', '.join(parts[:8]) or 'empty'}{more})"
+
+    def show(self, index: int | None = None, *, plane: str | None = None) -> Figure:
+        """Draw one slice with matplotlib, each label in its colour; the slice with most foreground without an index.
+
+        Args:
+            index: Which slice.
+            plane: "axial", "coronal" or "sagittal"; the slices as stored without it.
+
+        Returns:
+            The figure, as from Image.show, which takes a mask too.
+
+        Raises:
+            GeometryError: an unknown plane. PromptError: the slice is not there.
+        """
+        from medsam.imaging.showing import show_slice
+
+        return show_slice(None, self, index, plane)
+
+    def move_axis(self, axis: int) -> Mask:
         """The same mask with another array axis first; affine kept true."""
-        return replace(self, labels=np.moveaxis(self.labels, axis, 0), grid=moved_axis(self.grid, axis))
+        return replace(self, labels=np.moveaxis(self.labels, axis, 0), grid=move_axis(self.grid, axis))
 
-    def restored_axis(self, axis: int) -> Mask:
-        """Undo moved_axis(axis)."""
+    def restore_axis(self, axis: int) -> Mask:
+        """Undo move_axis(axis)."""
         order = [1, 2]
         order.insert(axis, 0)
         grid = Grid(tuple(self.grid.shape[i] for i in order), affine=_permuted(self.grid, order), spacing_mm=None)  # type: ignore[arg-type]
@@ -283,13 +351,35 @@ class Mask:
         return replace(self, labels=np.moveaxis(self.labels, 0, axis), grid=grid)
 
 
-def moved_axis(grid: Grid, axis: int) -> Grid:
+def _describe_grid(grid: Grid) -> str:
+    size = " x ".join(str(n) for n in grid.shape)
+    spacing = "spacing unknown"
+    if grid.spacing_mm is not None:
+        spacing = " x ".join(f"{s:.4g}" for s in grid.spacing_mm) + " mm"
+    return f"{size}, {spacing}"
+
+
+def move_axis(grid: Grid, axis: int) -> Grid:
     """Grid of an array whose axis was moved to the front (np.moveaxis(values, axis, 0))."""
     order = [axis, *(i for i in range(3) if i != axis)]
     shape = (grid.shape[order[0]], grid.shape[order[1]], grid.shape[order[2]])
     if grid.spacing_mm is None:
         return Grid(shape)
     return Grid(shape, affine=_permuted(grid, order))
+
+
+def find_slice_axis(grid: Grid, plane: str | int) -> int:
+    """The array axis across the slices of a plane: "axial", "coronal", "sagittal", or the axis itself, 0 to 2.
+
+    Raises:
+        GeometryError: an unknown name.
+        PromptError: no such axis.
+    """
+    if isinstance(plane, str):
+        return grid.find_axis(plane)
+    if plane not in (0, 1, 2):
+        raise PromptError(f"plane is {plane}", expected="axial, coronal, sagittal, or an axis 0 to 2", fix="choose one")
+    return int(plane)
 
 
 def _permuted(grid: Grid, order: list[int]) -> Affine:

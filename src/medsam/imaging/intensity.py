@@ -67,14 +67,14 @@ def normalize_16bit(image: Image, window: str | Window | tuple[float, float] | N
     return _rescale(image.values, low, high, "paper", keep_zeros=False, dtype=np.uint16)
 
 
-def rule_of(image: Image) -> IntensityRule | None:
+def find_rule(image: Image) -> IntensityRule | None:
     """The intensity rule normalize would follow; None where the modality is unknown and the values are not uint8."""
     if image.modality is None:
         return IntensityRule.COLOR if image.values.dtype == np.uint8 or image.is_rgb else None
     return RULES[image.modality]
 
 
-def intensity_bounds(image: Image, window: str | Window | None = None) -> tuple[IntensityRule, float, float]:
+def find_intensity_bounds(image: Image, window: str | Window | None = None) -> tuple[IntensityRule, float, float]:
     """The rule normalize follows for this image, and the raw values it turns into 0 and 255.
 
     Raises:
@@ -86,7 +86,7 @@ def intensity_bounds(image: Image, window: str | Window | None = None) -> tuple[
 
 
 def _rule(image: Image, window: Window | None) -> IntensityRule:
-    rule = rule_of(image)
+    rule = find_rule(image)
     if window is not None and image.is_rgb:
         raise IntensityError("a window for a colour image", expected="a CT image", fix="leave the window out")
     if window is not None and rule in (None, IntensityRule.WINDOW):

@@ -10,20 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 from PIL import ImageDraw, ImageFont
 
-# Distinct on grey and on tissue; label i takes color (i - 1) modulo their number.
-PALETTE = (
-    (255, 64, 64), (64, 208, 255), (255, 208, 0), (96, 255, 96), (255, 96, 224),
-    (255, 144, 32), (144, 144, 255), (0, 224, 176), (208, 160, 112), (240, 240, 240),
-)  # fmt: skip
+from medsam.imaging.palette import choose_color
+
 BOX_COLOR = (80, 140, 255)
 
 
-def label_color(label: int, colors: Mapping[int, tuple[int, int, int]] | None = None) -> tuple[int, int, int]:
-    """The color a label is drawn in: its own where it has one, else from the palette."""
-    return (colors or {}).get(label, PALETTE[(label - 1) % len(PALETTE)])
-
-
-def overlay(
+def draw_overlay(
     slice_HW3: NDArray[np.uint8],
     labels_HW: np.ndarray,
     *,
@@ -31,6 +23,7 @@ def overlay(
     points: Sequence[tuple[float, float, int]] = (),
     colors: Mapping[int, tuple[int, int, int]] | None = None,
     side_px: int = 512,
+    line_px: int | None = None,
     caption: str = "",
 ) -> NDArray[np.uint8]:
     """Draw contours, boxes and points over a slice.
@@ -42,6 +35,7 @@ def overlay(
         points: x, y, 1 for inside (green) or 0 for outside (red).
         colors: Label id to color.
         side_px: The longer side is enlarged by a whole factor to at least this, so that lines stay thin.
+        line_px: Width of contours and boxes in pixels of the picture; by its size without it.
         caption: Text in the upper left corner.
 
     Returns:
@@ -50,15 +44,16 @@ def overlay(
     height, width = labels_HW.shape
     factor = max(1, math.ceil(side_px / max(height, width)))
     size = (width * factor, height * factor)
+    contour_px, box_px = (line_px or max(1, round(max(size) / part)) for part in (400, 500))
     picture = np.array(Picture.fromarray(np.ascontiguousarray(slice_HW3)).resize(size, Picture.Resampling.BICUBIC))
     large = np.kron(labels_HW, np.ones((factor, factor), dtype=labels_HW.dtype)) if factor > 1 else labels_HW
     for label in (int(i) for i in np.unique(labels_HW) if i):
-        picture[_contour(large == label, max(1, round(max(size) / 400)))] = label_color(label, colors)
+        picture[_contour(large == label, contour_px)] = choose_color(label, colors)
     canvas = Picture.fromarray(picture)
     draw = ImageDraw.Draw(canvas)
     for box in boxes:
         x0, y0, x1, y1 = ((v + 0.5) * factor for v in box)
-        draw.rectangle((x0, y0, x1, y1), outline=BOX_COLOR, width=max(1, round(max(size) / 500)))
+        draw.rectangle((x0, y0, x1, y1), outline=BOX_COLOR, width=box_px)
     for x, y, inside in points:
         cx, cy, radius = (x + 0.5) * factor, (y + 0.5) * factor, max(3, max(size) // 120)
         draw.ellipse(
@@ -66,10 +61,10 @@ def overlay(
             fill=(0, 220, 0) if inside else (230, 0, 0),
             outline=(255, 255, 255),
         )
-    return captioned(np.asarray(canvas), caption) if caption else np.asarray(canvas)
+    return write_caption(np.asarray(canvas), caption) if caption else np.asarray(canvas)
 
 
-def captioned(picture_HW3: NDArray[np.uint8], caption: str) -> NDArray[np.uint8]:
+def write_caption(picture_HW3: NDArray[np.uint8], caption: str) -> NDArray[np.uint8]:
     """Write a line of text into the upper left corner of a picture, sized to it."""
     canvas = Picture.fromarray(np.ascontiguousarray(picture_HW3))
     font = ImageFont.load_default(max(12, max(canvas.size) // 32))
@@ -77,7 +72,7 @@ def captioned(picture_HW3: NDArray[np.uint8], caption: str) -> NDArray[np.uint8]
     return np.asarray(canvas)
 
 
-def contact_sheet(pictures: Sequence[NDArray[np.uint8]], *, columns: int = 4, tile_px: int = 384) -> NDArray[np.uint8]:
+def tile_pictures(pictures: Sequence[NDArray[np.uint8]], *, columns: int = 4, tile_px: int = 384) -> NDArray[np.uint8]:
     """Lay pictures into a grid of square tiles, each scaled to fit, black around.
 
     Args:

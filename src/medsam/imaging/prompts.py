@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from medsam.errors import PromptError
+from medsam.imaging.boxes import Box, sort_corners, validate_boxes, validate_points
 
 MAX_LABEL = 65535  # masks made from prompts hold 16 bits
 
@@ -17,11 +18,14 @@ class Prompt:
     Args:
         label: Label id the object gets in the mask, 1 or more.
         slice: Index of the slice, 0 for a 2D image; None for "the only one there is".
-        box: x0, y0, x1, y1 in slice pixels.
+        box: x0, y0, x1, y1 in slice pixels, the corners in any order; kept with the lower one first.
         points: (x, y) in slice pixels.
         point_labels: 1 for each point inside the object, 0 for each outside; as many as points.
         box_3d: x0, y0, z0, x1, y1, z1: one box through several slices, z inclusive; alone, without box or points.
         image: File name the prompt belongs to, where one file of prompts serves many images.
+        name: Of the object, for the mask.
+        color: Of the object in the mask, r g b in 0..255.
+        code: What the object is: scheme, value and meaning, as ("SCT", "10200004", "Liver").
 
     Raises:
         PromptError: neither box nor points, labels that do not match the points, or a label that a mask cannot hold.
@@ -29,11 +33,14 @@ class Prompt:
 
     label: int = 1
     slice: int | None = None
-    box: tuple[float, float, float, float] | None = None
+    box: Box | None = None
     points: tuple[tuple[float, float], ...] = ()
     point_labels: tuple[int, ...] = ()
     box_3d: tuple[float, float, float, float, float, float] | None = None
     image: str | None = None
+    name: str | None = None
+    color: tuple[int, int, int] | None = None
+    code: tuple[str, str, str] | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.label <= MAX_LABEL:
@@ -52,35 +59,51 @@ class Prompt:
                 expected="a box, points, both, or a 3D box alone",
                 fix="give x0,y0,x1,y1, or x,y points, or x0,y0,z0,x1,y1,z1",
             )
+        for field in ("box", "box_3d"):
+            if (numbers := getattr(self, field)) is not None:
+                object.__setattr__(self, field, sort_corners(numbers))
 
 
-def place(prompt: Prompt, depth: int) -> Prompt:
-    """Give a prompt its slice of an image of `depth` slices; the only one there is, where it names none.
+def place(prompt: Prompt, shape_DHW: tuple[int, int, int]) -> Prompt:
+    """Check a prompt against an image and give it its slice; the only one there is, where it names none.
 
     Raises:
-        PromptError: a volume's prompt without a slice, or slices that are not there.
+        PromptError: a volume's prompt without a slice, slices that are not there, or a box or point that does not fit.
     """
-    last = depth - 1
+    depth, height, width = shape_DHW
     if prompt.box_3d is not None:
-        z0, z1 = prompt.box_3d[2], prompt.box_3d[5]
-        if not 0 <= z0 <= z1 <= last:
-            raise PromptError(
-                f"the 3D box runs through slices {z0:g} to {z1:g}",
-                expected=f"slices from 0 to {last}, the first one first",
-                fix="correct z0 and z1",
-            )
+        _check_3d(prompt.box_3d, shape_DHW)
         return prompt
-    if prompt.slice is None:
-        if depth > 1:
-            raise PromptError(
-                f"a prompt without a slice for a volume of {depth} slices",
-                expected=f"a slice from 0 to {last}",
-                fix="pass --slice K",
-            )
-        return replace(prompt, slice=0)
-    if not 0 <= prompt.slice <= last:
-        raise PromptError(f"slice is {prompt.slice}", expected=f"0 to {last}", fix="choose a slice of the image")
-    return prompt
+    if prompt.box is not None:
+        validate_boxes(prompt.box, height, width)
+    if prompt.points:
+        validate_points(prompt.points, height, width)
+    if prompt.slice is None and depth > 1:
+        raise PromptError(
+            f"a prompt without a slice for a volume of {depth} slices",
+            expected=f"a slice from 0 to {depth - 1}",
+            fix="pass --slice K",
+        )
+    if prompt.slice is not None and not 0 <= prompt.slice < depth:
+        raise PromptError(
+            f"slice is {prompt.slice}",
+            expected=f"a whole number from 0 to {depth - 1}",
+            fix="choose a slice of the image",
+        )
+    return replace(prompt, slice=prompt.slice or 0)
+
+
+def _check_3d(box_3d: tuple[float, ...], shape_DHW: tuple[int, int, int]) -> None:
+    x0, y0, z0, x1, y1, z1 = box_3d
+    last = shape_DHW[0] - 1
+    if not (0 <= z0 <= z1 <= last and z0 == int(z0) and z1 == int(z1)):
+        text = ",".join(f"{v:g}" for v in box_3d)
+        raise PromptError(
+            f"the 3D box {text} runs from slice {z0:g} to {z1:g}",
+            expected=f"whole slices from 0 to {last}",
+            fix="correct z0 and z1",
+        )
+    validate_boxes((x0, y0, x1, y1), *shape_DHW[1:])
 
 
 def parse_box(text: str) -> tuple[float, ...]:
@@ -147,7 +170,7 @@ def prompts_from_drawing(
     return prompts
 
 
-def _four(box: tuple[float, ...]) -> tuple[float, float, float, float]:
+def _four(box: tuple[float, ...]) -> Box:
     x0, y0, x1, y1 = box
     return x0, y0, x1, y1
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from medsam.files.atomic import replacing
 from medsam.inference.embedding import Embedding
 from medsam.inference.predictor import Predictor
-from medsam.io.atomic import replacing
 
 FORMAT = "medsam embedding 1"
 SUFFIX = ".embedding"
@@ -45,8 +45,8 @@ class EmbeddingCache:
 
         Fresh features lie in memory as those read back do, so that what is computed from them is the same to the bit.
         """
-        frames = [predictor.frame_of(*one.shape[:2]) for one in slices]
-        keys = [embedding_key(predictor, one) for one in slices]
+        frames = [predictor.make_frame(*one.shape[:2]) for one in slices]
+        keys = [compute_embedding_key(predictor, one) for one in slices]
         found = [self.read(key) for key in keys]
         missing = [i for i, features in enumerate(found) if features is None]
         fresh = dict(zip(missing, predictor.embed_batch([slices[i] for i in missing]), strict=True))
@@ -55,6 +55,10 @@ class EmbeddingCache:
         kept = {i: Embedding(f, frames[i], predictor.weights) for i, f in enumerate(found) if f is not None}
         laid = {i: replace(one, features=one.features.contiguous()) for i, one in fresh.items()}
         return [laid[i] if i in laid else kept[i] for i in range(len(slices))]
+
+    def holds(self, key: str) -> bool:
+        """Whether there is something under a key; it is not looked into."""
+        return self._path(key).is_file()
 
     def read(self, key: str) -> torch.Tensor | None:
         """Features kept under a key; None where there are none, or where the file is damaged, which removes it."""
@@ -122,9 +126,9 @@ class EmbeddingCache:
         self._bytes = total
 
 
-def embedding_key(predictor: Predictor, slice_rgb: NDArray[np.uint8]) -> str:
+def compute_embedding_key(predictor: Predictor, slice_rgb: NDArray[np.uint8]) -> str:
     """Hex sha256 over the pixels of a slice, its frame, the weights and the arithmetic that would encode it."""
-    frame = predictor.frame_of(*slice_rgb.shape[:2])
+    frame = predictor.make_frame(*slice_rgb.shape[:2])
     digest = hashlib.sha256(repr((FORMAT, predictor.weights, predictor.runtime.precision, astuple(frame))).encode())
     digest.update(np.ascontiguousarray(slice_rgb).data)
     return digest.hexdigest()

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from medsam.errors import MissingDependencyError, ModelUnavailableError
-from medsam.imaging.frame import Frame
-from medsam.inference.runtime import Precision, Runtime, TorchRuntime, choose_device, weights_digest
-from medsam.models.catalog import resolve, settings
-from medsam.models.checkpoint import load_checkpoint
-from medsam.models.manifest import LIGHT, Manifest
-from medsam.models.weights_file import digest
+from medsam.inference.runtimes.fastest import RuntimeName, choose_fastest
+from medsam.inference.runtimes.torch import Runtime, TorchRuntime, choose_device, hash_weights
+from medsam.models.networks.architecture import LIGHT, Precision
+from medsam.models.weights.catalog import read_settings, resolve
+from medsam.models.weights.checkpoint import load_checkpoint
+from medsam.models.weights.file import digest
+from medsam.models.weights.manifest import Manifest
 
-RuntimeName = Literal["auto", "torch", "openvino"]
 GRAPHS = (".onnx", ".xml")
 log = logging.getLogger("medsam")
 
@@ -37,18 +38,23 @@ class Loaded:
 
 def load(
     model: str | Path | None, *, device: str | None, precision: Precision, runtime: RuntimeName,
-    calibration: Sequence[NDArray[np.uint8]] | None,
+    calibration: Sequence[NDArray[np.uint8]] | None, like: str | None = None,
 ) -> Loaded:  # fmt: skip
     """Load weights into the runtime that fits the request; see load_predictor."""
     _refuse_unknown("precision", precision, get_args(Precision))
     _refuse_unknown("runtime", runtime, get_args(RuntimeName))
-    path, manifest = resolve(model)
+    path, manifest = resolve(model, like=like)
     if path.suffix in GRAPHS:
         return Loaded(_exported(path), manifest, manifest.sha256 or digest(path))
-    if runtime == "openvino" or (runtime == "auto" and _suits_openvino(manifest, device, precision)):
+    if runtime == "auto":
+        runtime = _choose_runtime(path, manifest, device, precision)
+    if runtime == "openvino":
         _refuse_openvino_elsewhere(device, precision)
         return _with_openvino(path, manifest, precision, calibration)
-    place = choose_device(device)
+    return _with_torch(path, manifest, choose_device(device), precision)
+
+
+def _with_torch(path: Path, manifest: Manifest, place: torch.device, precision: Precision) -> Loaded:
     if precision == "int8" and (place.type != "cpu" or manifest.architecture in LIGHT):
         raise MissingDependencyError(
             f"int8 for {manifest.name} on {place.type} in torch",
@@ -59,7 +65,7 @@ def load(
         log.warning("fp16 is for GPUs; on a CPU it is many times slower than fp32")
     network, bound = load_checkpoint(path, manifest)
     torch_runtime = TorchRuntime(network, device=place, precision=precision)
-    return Loaded(torch_runtime, bound, bound.sha256 or weights_digest(network))
+    return Loaded(torch_runtime, bound, bound.sha256 or hash_weights(network))
 
 
 def _refuse_unknown(what: str, value: str, known: tuple[str, ...]) -> None:
@@ -71,16 +77,31 @@ def _refuse_unknown(what: str, value: str, known: tuple[str, ...]) -> None:
 
 def _exported(path: Path) -> Runtime:
     if path.suffix == ".onnx":
-        from medsam.inference import onnx
+        from medsam.inference.runtimes import onnx
 
         return onnx.run_graphs(path)
-    from medsam.inference import openvino
+    from medsam.inference.runtimes import openvino
 
     return openvino.run_graphs(path)
 
 
+def _choose_runtime(path: Path, manifest: Manifest, device: str | None, precision: Precision) -> RuntimeName:
+    """What "auto" is on this machine: measured once where OpenVINO can run the model, else torch."""
+    if not _suits_openvino(manifest, device, precision):
+        return "torch"
+    if precision == "int8":  # of a TinyViT OpenVINO alone has it
+        return "openvino"
+    names: dict[RuntimeName, Callable[[], Runtime]] = {
+        "torch": lambda: _with_torch(path, manifest, choose_device("cpu"), precision).runtime,
+        "openvino": lambda: _with_openvino(path, manifest, precision, None).runtime,
+    }
+    return choose_fastest(
+        names, read_settings().folder.parent / "runtimes.json", manifest, manifest.sha256 or digest(path)
+    )
+
+
 def _suits_openvino(manifest: Manifest, device: str | None, precision: Precision) -> bool:
-    """Whether "auto" takes OpenVINO: a CPU, one mask a prompt, and it is installed; int8 of a ViT is torch's own."""
+    """Whether OpenVINO can stand for torch: on a CPU, one mask a prompt, and installed; int8 of a ViT is torch's own."""
     on_cpu = choose_device(device).type == "cpu"
     small = manifest.architecture in LIGHT
     fits = small and precision in ("fp32", "int8") and not manifest.multimask
@@ -100,11 +121,13 @@ def _with_openvino(
     path: Path, manifest: Manifest, precision: Precision, calibration: Sequence[NDArray[np.uint8]] | None
 ) -> Loaded:
     """Run the graphs kept for these weights; convert and keep them the first time."""
-    from medsam.inference import openvino
+    from medsam.inference.runtimes import openvino
 
-    openvino.openvino_module()
+    openvino.import_openvino()
     weights = manifest.sha256 or digest(path)
-    encoder = settings().folder.parent / "compiled" / f"{weights[:16]}-{precision}-openvino-{version('openvino')}.xml"
+    encoder = (
+        read_settings().folder.parent / "compiled" / f"{weights[:16]}-{precision}-openvino-{version('openvino')}.xml"
+    )
     if precision == "int8" and calibration is None and not encoder.is_file():
         raise ModelUnavailableError(
             f"no int8 graph of {manifest.name} on this machine",
@@ -121,6 +144,4 @@ def _with_openvino(
 
 
 def _model_slices(manifest: Manifest, slices: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-    m = manifest
-    frames = [Frame(one.shape[0], one.shape[1], m.frame_size, m.fit, m.interpolation, m.scaling) for one in slices]
-    return [frame.image_to_model(one) for frame, one in zip(frames, slices, strict=True)]
+    return [manifest.make_frame(*one.shape[:2]).image_to_model(one) for one in slices]

@@ -6,14 +6,15 @@ Shape legend: N prompts, M masks a prompt, h w the decoder's 256 x 256, H rows a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from medsam.imaging.frame import Frame
+from medsam.imaging.frame import Frame, Upsample
+from medsam.models.weights.score_tables import ScoreTable
 
-Upsample = Literal["logits", "probabilities", "frame"]
 FLOAT_BYTES = 64 * 2**20  # of upsampled values held at once; 500 masks of 2048 x 2048 must not be
 STABILITY_OFFSET = 1.0
 
@@ -40,12 +41,12 @@ def to_slice(logits_Nhw: torch.Tensor, frame: Frame, upsample: Upsample) -> torc
         return _bilinear(values[..., :rows, :columns], size_hw)[:, 0]
     if upsample == "probabilities":
         values = values.sigmoid()
-    low_rows, low_columns = inner_at(frame, int(values.shape[-1]))
+    low_rows, low_columns = measure_inner(frame, int(values.shape[-1]))
     values = _bilinear(values[..., :low_rows, :low_columns], size_hw)[:, 0]
     return values - 0.5 if upsample == "probabilities" else values
 
 
-def inner_at(frame: Frame, size: int) -> tuple[int, int]:
+def measure_inner(frame: Frame, size: int) -> tuple[int, int]:
     """Rows and columns that the slice fills in a frame drawn at another size, rounded up so that none is lost."""
     rows, columns = frame.inner_hw
     return -(-rows * size // frame.size), -(-columns * size // frame.size)
@@ -59,18 +60,27 @@ def chunks_to_slice(logits_Nhw: torch.Tensor, frame: Frame, upsample: Upsample) 
         yield to_slice(logits_Nhw[start : start + step], frame, upsample)
 
 
-def stability(logits_Nhw: torch.Tensor, frame: Frame) -> torch.Tensor:
+def estimate_stability(logits_Nhw: torch.Tensor, frame: Frame) -> torch.Tensor:
     """How little a mask changes when its threshold moves: |logit > 1| / |logit > -1|, (N,) float32 in [0, 1].
 
     An empty mask scores 0. It needs no training, so it is the score of weights whose predicted IoU was never trained.
 
     Source: the stability score of SAM's automatic mask generator.
     """
-    rows, columns = inner_at(frame, int(logits_Nhw.shape[-1]))
+    rows, columns = measure_inner(frame, int(logits_Nhw.shape[-1]))
     inner = logits_Nhw[:, :rows, :columns]
     sure = (inner > STABILITY_OFFSET).sum(dim=(1, 2)).float()
     possible = (inner > -STABILITY_OFFSET).sum(dim=(1, 2)).float()
     return sure / possible.clamp(min=1)
+
+
+def read_expected_iou(scores_N: NDArray[np.float32], table: ScoreTable) -> NDArray[np.float32]:
+    """Read scores off a table, straight between its rows and beyond its ends; without a table they stay, (N,) float32."""
+    if not table:
+        return scores_N
+    known, iou = zip(*table, strict=True)
+    expected_N: NDArray[np.float32] = np.interp(scores_N, known, iou).astype(np.float32)
+    return expected_N
 
 
 def _bilinear(values_N1hw: torch.Tensor, size_hw: tuple[int, int]) -> torch.Tensor:

@@ -19,11 +19,13 @@ from numpy.typing import ArrayLike, NDArray
 from medsam.errors import IntensityError, PromptError
 from medsam.imaging.frame import Frame
 from medsam.inference.embedding import Embedding
-from medsam.inference.loading import RuntimeName, load
-from medsam.inference.logits import chunks_to_slice, stability
-from medsam.inference.prompts import ModelPrompts, model_prompts
-from medsam.inference.runtime import Precision, Runtime
-from medsam.models.manifest import Manifest
+from medsam.inference.loading import load
+from medsam.inference.logits import chunks_to_slice, estimate_stability, read_expected_iou
+from medsam.inference.prompts import ModelPrompts, make_model_prompts
+from medsam.inference.runtimes.fastest import RuntimeName
+from medsam.inference.runtimes.torch import Runtime
+from medsam.models.networks.architecture import Precision
+from medsam.models.weights.manifest import Manifest
 
 __all__ = ["Embedding", "Predictor", "load_predictor"]
 
@@ -52,10 +54,12 @@ class Predictor:
         runtime: What runs the networks.
         manifest: How input must be made and output read for these weights.
         weights: Identity of the weights, kept in each Embedding.
+        devices: How many calls it pays to make at once, each from a thread of its own.
     """
 
-    def __init__(self, runtime: Runtime, manifest: Manifest, *, weights: str) -> None:
+    def __init__(self, runtime: Runtime, manifest: Manifest, *, weights: str, devices: int = 1) -> None:
         self.manifest = manifest
+        self.devices = devices
         self.weights = weights
         self.runtime = runtime
         self._said: set[str] = set()
@@ -66,16 +70,19 @@ class Predictor:
         """Slices it pays to embed at once on this device."""
         return self.runtime.batch_size
 
-    def frame_of(self, height: int, width: int) -> Frame:
+    def make_frame(self, height: int, width: int) -> Frame:
         """The frame in which a slice of this size enters the model."""
-        m = self.manifest
-        return Frame(height, width, m.frame_size, m.fit, m.interpolation, m.scaling)
+        return self.manifest.make_frame(height, width)
+
+    def __repr__(self) -> str:
+        """One line for a notebook: the model's name and architecture, and what runs it where."""
+        return f"Predictor({self.manifest.name}, {self.manifest.architecture}, {self.runtime.name})"
 
     def embed(self, slice_rgb: ArrayLike) -> Embedding:
         """Encode one slice.
 
         Args:
-            slice_rgb: (H, W, 3) uint8 in [0, 255], as Image.slice_rgb gives it; NumPy's or a CPU tensor.
+            slice_rgb: (H, W, 3) or grey (H, W) uint8 in [0, 255], as Image.slice_rgb gives it; NumPy's or a CPU tensor.
 
         Raises:
             IntensityError: not uint8 of that shape.
@@ -87,7 +94,7 @@ class Predictor:
         embeddings: list[Embedding] = []
         step = self.batch_size
         for start in range(0, len(slices), step):
-            part = [np.asarray(one) for one in slices[start : start + step]]
+            part = [_repeat_grey(np.asarray(one)) for one in slices[start : start + step]]
             frames = [self._frame(one) for one in part]
             image_B3SS = np.stack([frame.image_to_model(one) for frame, one in zip(frames, part, strict=True)])
             features_BCHW = self.runtime.encode(torch.from_numpy(image_B3SS))
@@ -102,10 +109,10 @@ class Predictor:
         if len(shape) != 3 or shape[2] != 3 or not min(shape):
             raise IntensityError(
                 f"a slice of shape {shape}",
-                expected="uint8 (H, W, 3)",
+                expected="uint8 (H, W, 3) or (H, W)",
                 fix="call medsam.normalize, then image.slice_rgb(k)",
             )
-        return self.frame_of(shape[0], shape[1])
+        return self.make_frame(shape[0], shape[1])
 
     def decode(
         self, embedding: Embedding, *, boxes: object = None, points: object = None, point_labels: object = None,
@@ -122,8 +129,8 @@ class Predictor:
             multimask: Three masks for each prompt; only for weights trained for it.
 
         Returns:
-            Masks (N, H, W) bool in slice pixels and scores (N,) float32: the predicted IoU where it was trained, else
-            how stable the mask is (logits.stability). With multimask (N, 3, H, W) and (N, 3).
+            Masks (N, H, W) bool in slice pixels and scores (N,) float32, named by manifest.score_name: the IoU to
+            expect where that was measured, else the predicted IoU where it was trained, else the stability. With multimask (N, 3, H, W) and (N, 3).
 
         Raises:
             PromptError: prompts that do not fit the slice, each other or the weights.
@@ -191,26 +198,30 @@ class Predictor:
             part = prompts.part(start, start + PROMPTS_AT_ONCE)
             logits_NMhw, quality_NM = self.runtime.decode(embedding.features, part, multimask=multimask)
             logits_Nhw, quality_N = logits_NMhw.flatten(0, 1).float(), quality_NM.flatten().float()
-            scores_N = (
-                (quality_N if self.manifest.quality_trained else stability(logits_Nhw, embedding.frame)).cpu().numpy()
-            )
+            raw_N = quality_N if self.manifest.quality_trained else estimate_stability(logits_Nhw, embedding.frame)
+            scores_N = read_expected_iou(raw_N.cpu().numpy(), self.manifest.score_table)
             done = 0
             for logits_NHW in chunks_to_slice(logits_Nhw, embedding.frame, self.manifest.upsample):
                 yield Decoded(logits_NHW, scores_N[done : done + len(logits_NHW)])
                 done += len(logits_NHW)
 
 
+def _repeat_grey(slice_rgb: np.ndarray) -> np.ndarray:
+    """Give a grey slice three equal channels, as Image.slice_rgb does."""
+    return np.repeat(slice_rgb[:, :, None], 3, axis=2) if slice_rgb.ndim == 2 else slice_rgb
+
+
 def _model_prompts(
     embedding: Embedding, boxes: object, points: object, point_labels: object, mask: object
 ) -> ModelPrompts:
     side = 4 * int(embedding.features.shape[-1])
-    return model_prompts(embedding.frame, boxes, points, point_labels, mask, mask_side=side)
+    return make_model_prompts(embedding.frame, boxes, points, point_labels, mask, mask_side=side)
 
 
 def load_predictor(
     model: str | Path | None = None, *, device: str | torch.device | None = None,
     precision: Precision = "fp32",
-    runtime: RuntimeName = "torch", calibration: Sequence[NDArray[np.uint8]] | None = None,
+    runtime: RuntimeName = "torch", calibration: Sequence[NDArray[np.uint8]] | None = None, like: str | None = None,
 ) -> Predictor:  # fmt: skip
     """Load a model and make it ready.
 
@@ -218,13 +229,14 @@ def load_predictor(
         model: Catalog name, or a .pth, .safetensors, .onnx or .xml file; the default model, lite-medsam, without it.
         device: "cuda", "mps" or "cpu"; the first of them that is there without it.
         precision: Arithmetic of the image encoder. "bf16" and "fp16" are for GPUs; "int8" for ViTs on CPUs.
-        runtime: "torch"; "openvino" (CPU, an extra); "auto" takes OpenVINO on a CPU where it is installed.
+        runtime: "torch"; "openvino" (CPU, an extra); "auto" takes the faster of those installed, measured once.
         calibration: For "int8" on OpenVINO, the first time: about 100 uint8 (H, W, 3) slices like those to be segmented.
+        like: For a weights file from elsewhere: the catalog model whose pre-processing it was trained with.
 
     Raises:
         ModelUnavailableError: unknown name, weights that are not here, or int8 without calibration.
         CheckpointError: a file that is no model. MissingDependencyError: the runtime or device is not there.
     """
     place = None if device is None else str(device)
-    loaded = load(model, device=place, precision=precision, runtime=runtime, calibration=calibration)
+    loaded = load(model, device=place, precision=precision, runtime=runtime, calibration=calibration, like=like)
     return Predictor(loaded.runtime, loaded.manifest, weights=loaded.weights)

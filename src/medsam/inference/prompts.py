@@ -12,8 +12,10 @@ import numpy as np
 import torch
 
 from medsam.errors import PromptError
-from medsam.imaging.boxes import plain, validate_boxes, validate_points
+from medsam.imaging.boxes import to_numpy, validate_boxes, validate_points
 from medsam.imaging.frame import Frame
+from medsam.models.weights.catalog import CATALOG
+from medsam.models.weights.manifest import Manifest
 
 MASK_LOGIT = 10.0  # a previous mask enters as the logits of a confident answer
 PADDING = -1  # label of the points that fill short lists up
@@ -50,7 +52,7 @@ class ModelPrompts:
         return tuple(kind for kind, tensor in given.items() if tensor is not None)
 
 
-def model_prompts(
+def make_model_prompts(
     frame: Frame, boxes: object, points: object, point_labels: object, mask: object, *, mask_side: int = 256
 ) -> ModelPrompts:
     """Check prompts against the slice and move them into the model frame.
@@ -86,6 +88,21 @@ def model_prompts(
     return ModelPrompts(boxes_N4, points_NP2, labels_NP, masks_N1hw, count)
 
 
+def refuse_clicks(manifest: Manifest) -> None:
+    """Refuse a click without a box for weights that never learnt clicks; they would answer with an empty mask.
+
+    Raises:
+        PromptError: such weights; the message names the models that answer clicks.
+    """
+    if "point" not in manifest.prompts:
+        able = [name for name, entry in CATALOG.items() if "point" in entry.manifest.prompts]
+        raise PromptError(
+            f"a click for {manifest.name}, which was trained for {' and '.join(manifest.prompts)} prompts only",
+            expected=f"a box, or a model that answers clicks: {', '.join(able)}",
+            fix="draw a box around the object, or choose such a model with --model",
+        )
+
+
 def _points(frame: Frame, points: object, point_labels: object) -> tuple[torch.Tensor | None, torch.Tensor | None]:
     if points is None:
         if point_labels is not None:
@@ -97,7 +114,7 @@ def _points(frame: Frame, points: object, point_labels: object) -> tuple[torch.T
             expected="a label 1 (inside) or 0 (outside) for each point",
             fix="pass point_labels=[[1]]",
         )
-    points, point_labels = plain(points), plain(point_labels)
+    points, point_labels = to_numpy(points), to_numpy(point_labels)
     if np.ndim(_first(points)) == 1 and np.ndim(_first(point_labels)) == 0:  # type: ignore[arg-type]
         points, point_labels = [points], [point_labels]  # one object, not nested
     pairs = [
@@ -120,7 +137,7 @@ def _points(frame: Frame, points: object, point_labels: object) -> tuple[torch.T
 
 
 def _first(value: object) -> object:
-    return plain(_sequence(value)[0])
+    return to_numpy(_sequence(value)[0])
 
 
 def _sequence(value: object) -> list[object]:
@@ -130,7 +147,7 @@ def _sequence(value: object) -> list[object]:
             expected="one list for each object",
             fix="pass points=[[(x, y), ...]], point_labels=[[1, ...]]",
         )
-    return [plain(item) for item in value]
+    return [to_numpy(item) for item in value]
 
 
 def _same_length(points: object, point_labels: object) -> list[object]:
@@ -180,11 +197,11 @@ def _masks(frame: Frame, mask: object, count: int | None, side: int) -> torch.Te
             expected="one for all, or one for each",
             fix="give as many masks as boxes",
         )
-    low = mask_logits(torch.from_numpy(np.stack([frame.mask_to_model(one != 0) for one in stack])), side)
+    low = make_mask_logits(torch.from_numpy(np.stack([frame.mask_to_model(one != 0) for one in stack])), side)
     return low.expand(count, -1, -1, -1) if count is not None and len(stack) == 1 else low
 
 
-def mask_logits(masks_NSS: torch.Tensor, side: int) -> torch.Tensor:
+def make_mask_logits(masks_NSS: torch.Tensor, side: int) -> torch.Tensor:
     """Masks in the model frame, 0 or 1, as the logits of a confident answer: (N, 1, side, side) float32."""
     share_N1hw = torch.nn.functional.adaptive_avg_pool2d(masks_NSS[:, None].float(), side)
     return (2 * share_N1hw - 1) * MASK_LOGIT

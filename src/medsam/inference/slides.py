@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsam.errors import PromptError
-from medsam.imaging.boxes import Boxes, box_from_mask, validate_boxes
-from medsam.io.coded import color_of
-from medsam.io.contours import Polygon, outlines
-from medsam.io.geojson import Shape
+from medsam.imaging.boxes import Boxes, box_from_mask, fit_box, validate_boxes
+from medsam.imaging.palette import choose_color
+from medsam.io.outlines.contours import Polygon, trace
+from medsam.io.outlines.geojson import Shape
+from medsam.io.pictures.slides import TILE_PX, Slide
 from medsam.io.placement import Segment
-from medsam.io.slides import TILE_PX, Slide
 
 CONTEXT = 2.0  # side of the window in longest sides of the box
 LIMIT = 8.0  # logits beyond it are as sure as any; one window must not outvote another by shouting
@@ -38,8 +38,8 @@ class Logits(Protocol):
     def scores_N(self) -> NDArray[np.float32]: ...  # noqa: D102
 
 
-class Segmenter(Protocol[E]):
-    """What is used of a Predictor."""
+class PartsDecoder(Protocol[E]):
+    """What a slide uses of a Predictor, whose logits come in parts."""
 
     def embed(self, slice_rgb: NDArray[np.uint8]) -> E: ...  # noqa: D102
     def decode_parts(self, embedding: E, *, boxes: object) -> Iterable[Logits]: ...  # noqa: D102
@@ -70,7 +70,7 @@ class _Window:
 
 
 def segment_slide(
-    predictor: Segmenter[E],
+    predictor: PartsDecoder[E],
     slide: str | Path | Slide,
     boxes: object,
     *,
@@ -116,14 +116,14 @@ def segment_slide(
 
 def _segments(count: int, names: Sequence[str] | None) -> list[Segment]:
     if names is None:
-        return [Segment(i, f"Segment {i}", color_of(i)) for i in range(1, count + 1)]
+        return [Segment(i, f"Segment {i}", choose_color(i)) for i in range(1, count + 1)]
     each = list(names) * count if len(names) == 1 else list(names)
     if len(each) != count:
         raise PromptError(
             f"{len(each)} names for {count} boxes", expected="one name, or one each", fix="give as many names as boxes"
         )
     labels = {name: label for label, name in enumerate(dict.fromkeys(each), start=1)}
-    return [Segment(labels[name], name, color_of(labels[name])) for name in each]
+    return [Segment(labels[name], name, choose_color(labels[name])) for name in each]
 
 
 def _windows(
@@ -149,12 +149,13 @@ def _windows(
 
 
 def _decoded(
-    predictor: Segmenter[E], slide: Slide, window: _Window, boxes_N4: Boxes, members: Sequence[int]
+    predictor: PartsDecoder[E], slide: Slide, window: _Window, boxes_N4: Boxes, members: Sequence[int]
 ) -> Iterator[tuple[int, NDArray[np.bool_], float]]:
     embedding = predictor.embed(slide.read_scaled(window.x, window.y, window.side, window.size))
     on_slide = _on_slide(slide, window)
     done = 0
-    inside = np.clip(window.inside(boxes_N4[list(members)]), 0, window.size)
+    whole = (0.0, 0.0, float(window.size), float(window.size))
+    inside = [fit_box((x0, y0, x1, y1), whole) for x0, y0, x1, y1 in window.inside(boxes_N4[list(members)]).tolist()]
     for part in predictor.decode_parts(embedding, boxes=inside):
         logits_NHW = _array(part.logits_NHW)
         for logits_HW, score in zip(logits_NHW, part.scores_N, strict=True):
@@ -176,7 +177,7 @@ def _on_slide(slide: Slide, window: _Window) -> NDArray[np.bool_]:
 
 
 def _shapes(window: _Window, mask_HW: NDArray[np.bool_], segment: Segment, score: float) -> list[Shape]:
-    return [Shape(window.polygon(polygon), segment, score=score) for polygon in outlines(mask_HW)]
+    return [Shape(window.polygon(polygon), segment, score=score) for polygon in trace(mask_HW)]
 
 
 class _Stitch:
@@ -187,7 +188,7 @@ class _Stitch:
     """
 
     def __init__(
-        self, predictor: Segmenter[E], slide: Slide, box: NDArray[np.float64], detail: float, size: int
+        self, predictor: PartsDecoder[E], slide: Slide, box: NDArray[np.float64], detail: float, size: int
     ) -> None:
         self._predictor, self._slide = predictor, slide
         self._detail, self._size, self._stride = detail, size, size // 2

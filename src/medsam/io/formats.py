@@ -1,8 +1,9 @@
-"""The one table of file formats, and reading and writing by suffix.
+"""Reading and writing by suffix; the table of formats is in suffixes.py.
 
-A module named in the table has the functions its row claims: read_image(path, options), read_mask(path, reference),
-write_mask(mask, path, options); read_mask takes a volume too where the row says "volumes"; read_segments(path, reference, only, overlap) instead of read_mask's plain call where
-the format keeps structures apart; write_image(image, path). A new format is one module and one row.
+A module named there has the functions its row claims: read_image(path, options), read_mask(path, reference),
+write_mask(mask, path, options); read_mask takes a volume too where the row says "volumes". A format that keeps structures
+apart has read_segments(path, reference, only, overlap) in place of read_mask. One that can write images stores labels as
+it stores grey values, and has read_image and write_values(values, grid, path) alone.
 """
 
 from __future__ import annotations
@@ -14,11 +15,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
+import numpy as np
+
 from medsam.errors import InputFileError, OutputError
 from medsam.imaging.image import Grid, Image, Mask
 from medsam.imaging.modality import Modality, parse_modality
-from medsam.io.limits import MAX_BYTES, content, head
-from medsam.io.placement import Overlap, kept, on_grid
+from medsam.io.guard import guarded
+from medsam.io.labels import convert_to_labels, narrow_labels
+from medsam.io.limits import MAX_BYTES, describe_content, read_head, require_file
+from medsam.io.placement import Overlap, keep_segments, lay_on_grid
+from medsam.io.suffixes import FORMATS, Format, find_format, find_named, list_suffixes
 
 Geometry = Literal["refuse", "resample"]
 
@@ -28,7 +34,7 @@ class ReadOptions:
     """What a reader may need to be told.
 
     Args:
-        series: DICOM SeriesInstanceUID to take where a folder holds several.
+        series: DICOM series to take where a folder holds several: the number that the message lists, or its UID.
         geometry: "refuse" a gapped or tilted DICOM series, or "resample" it onto a regular grid.
         modality: Set when the caller knows it; readers of formats without a modality need not look.
         volume: Which one of a file with several (a time series, diffusion), from 0.
@@ -49,7 +55,7 @@ class WriteOptions:
     Args:
         reference: The image file or DICOM series the mask belongs to; DICOM SEG and RTSTRUCT need it.
         kind: Variant of the format, such as "BINARY", "LABELMAP" or "FRACTIONAL" for DICOM SEG.
-        series: SeriesInstanceUID in the reference, where several series have the grid of the mask.
+        series: Number or UID of the series in the reference, where several have the grid of the mask.
     """
 
     reference: Path | None = None
@@ -57,49 +63,15 @@ class WriteOptions:
     series: str | None = None
 
 
-@dataclass(frozen=True)
-class Format:
-    """One row of the table."""
-
-    name: str
-    suffixes: tuple[str, ...]
-    module: str
-    can: frozenset[str]  # of "read_image", "write_image", "read_mask", "write_mask"; "volumes": may hold several
-
-
-def _row(name: str, suffixes: str, module: str, can: str) -> Format:
-    return Format(name, tuple(suffixes.split()), f"medsam.io.{module}", frozenset(can.split()))
-
-
-FORMATS = (
-    _row("nifti", ".nii .nii.gz", "nifti", "read_image read_mask write_mask volumes"),
-    _row("seg.nrrd", ".seg.nrrd", "segnrrd", "read_mask write_mask"),
-    _row("nrrd", ".nrrd .nhdr", "nrrd", "read_image read_mask write_mask volumes"),
-    _row("metaimage", ".mha .mhd", "metaimage", "read_image read_mask write_mask volumes"),
-    _row("npz", ".npz", "npz", "read_image read_mask write_mask"),
-    _row("png", ".png", "raster", "read_image read_mask write_mask"),
-    _row("jpeg", ".jpg .jpeg", "raster", "read_image"),
-    _row("tiff", ".tif .tiff", "tiff", "read_image read_mask write_mask volumes"),
-    _row("bmp", ".bmp", "raster", "read_image read_mask"),
-    _row("coco", ".json", "coco", "read_mask write_mask"),
-    _row("slide", ".svs .ndpi .scn .mrxs .bif .vms", "slides", "read_image"),
-    _row("dicom", ".dcm .dicom .ima .zip", "dicom", "read_image"),
-    _row("dicom-seg", ".dcm", "dicom_seg", "read_mask write_mask"),  # reads RTSTRUCT too
-    _row("geojson", ".geojson", "geojson", "read_mask write_mask"),
-    _row("stl", ".stl", "stl", "read_mask write_mask"),
-    _row("image", ".nii .nii.gz .nrrd .mha", "image_files", "write_image"),
-    _row("rtstruct", "", "rtstruct", "read_mask write_mask"),  # written by name: RTSTRUCT is .dcm as well
-)
-
-
 class _Module(Protocol):
     def read_image(self, path: Path, options: ReadOptions) -> Image: ...
-    def write_image(self, image: Image, path: Path) -> None: ...
+    def write_values(self, values: np.ndarray, grid: Grid, path: Path) -> None: ...
     def read_mask(self, path: Path, reference: Grid | None, volume: int | None = ...) -> Mask: ...
     def read_segments(
         self, path: Path, reference: Grid | None, *, only: Sequence[str] | None, overlap: Overlap
     ) -> Mask: ...
     def write_mask(self, mask: Mask, path: Path, options: WriteOptions) -> None: ...
+    def check_reference(self, reference: Path, *, series: str | None, grid: Grid | None) -> None: ...
 
 
 def read_image(
@@ -116,7 +88,7 @@ def read_image(
     Args:
         path: NIfTI, NRRD, MHA/MHD, DICOM (a file, a folder, a zip), PNG, JPEG, TIFF, BMP, or a challenge npz.
         modality: What made it, where the file does not say or says it wrong.
-        series: SeriesInstanceUID to take where a DICOM folder holds several.
+        series: DICOM series to take where a folder holds several: the number that the message lists, or its UID.
         geometry: "refuse" a gapped or tilted DICOM series, or "resample" it onto a regular grid.
         volume: Which volume of a NIfTI, NRRD, MetaImage or TIFF file with several, from 0.
         max_bytes: The most that the decoded pixels may take; 8 GiB.
@@ -132,7 +104,8 @@ def read_image(
     chosen = parse_modality(modality) if modality is not None else None
     row = _row_for(source, "read_image")
     _refuse_no_volume(source, row, volume)
-    image = _load(row).read_image(source, ReadOptions(series, geometry, chosen, volume, max_bytes))
+    with guarded(source, f"a whole {row.name} file"):
+        image = _load(row).read_image(source, ReadOptions(series, geometry, chosen, volume, max_bytes))
     return replace(image, modality=chosen) if chosen is not None else image
 
 
@@ -163,12 +136,12 @@ def read_mask(
     grid = _grid(reference)
     module = _load(row)
     wanted = None if only is None else [str(only)] if isinstance(only, (str, int)) else [str(item) for item in only]
-    if hasattr(module, "read_segments"):
-        mask = module.read_segments(source, grid, only=wanted, overlap=overlap)
-        return mask if grid is None else on_grid(mask, grid)
-    mask = module.read_mask(source, grid, volume) if "volumes" in row.can else module.read_mask(source, grid)
-    mask = kept(mask, wanted, source)
-    return mask if grid is None else on_grid(mask, grid)
+    with guarded(source, f"a whole {row.name} file"):
+        if hasattr(module, "read_segments"):
+            mask = module.read_segments(source, grid, only=wanted, overlap=overlap)
+        else:
+            mask = keep_segments(_read_labels(module, row, source, grid, volume), wanted, source)
+    return mask if grid is None else lay_on_grid(mask, grid)
 
 
 def write_mask(
@@ -186,7 +159,7 @@ def write_mask(
         path: Where to; the suffix chooses the format.
         reference: The image file or DICOM folder the mask belongs to; DICOM SEG and RTSTRUCT need it.
         format: Name of the format where the suffix does not tell, as "rtstruct" or "dicom-seg:LABELMAP" for .dcm.
-        series: SeriesInstanceUID that was segmented, where several series of the reference have this grid.
+        series: Number or UID of the series that was segmented, where several of the reference have this grid.
 
     Raises:
         OutputError: unknown suffix, labels the format cannot hold, no reference, or the disk refused.
@@ -200,6 +173,9 @@ def write_mask(
             fix="pass the path that was read",
         )
     row = _row_for(target, "write_mask", name or None)
+    if "write_image" in row.can:
+        _load(row).write_values(narrow_labels(mask.labels), mask.grid, target)
+        return
     _load(row).write_mask(mask, target, WriteOptions(Path(reference) if reference else None, kind or None, series))
 
 
@@ -208,21 +184,37 @@ def write_image(image: Image, path: str | Path) -> None:
 
     Args:
         image: What to write.
-        path: A .nii, .nii.gz, .nrrd or .mha file.
+        path: A .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd file.
 
     Raises:
-        OutputError: unknown suffix, values or a grid the format cannot hold, or the disk refused.
+        OutputError: unknown suffix, values the format cannot hold, or the disk refused.
     """
     target = Path(path)
-    _load(_row_for(target, "write_image")).write_image(image, target)
+    _load(_row_for(target, "write_image")).write_values(_writable_values(image), image.grid, target)
 
 
-def check_writable(path: str | Path, *, reference: str | Path | None = None, format: str | None = None) -> None:
+def check_writable(
+    path: str | Path,
+    *,
+    reference: str | Path | None = None,
+    format: str | None = None,
+    series: str | None = None,
+    grid: Grid | None = None,
+) -> None:
     """Refuse an output that write_mask would refuse, before any work is done for it.
 
+    Args:
+        path: As in write_mask.
+        reference: As in write_mask.
+        format: As in write_mask.
+        series: As in write_mask.
+        grid: Of the image that is to be segmented, if it is known.
+
     Raises:
-        OutputError: unknown suffix or format, a DICOM object without the DICOM series it belongs to, or no folder to
-            write into.
+        OutputError: unknown suffix or format, a DICOM object without the DICOM series it belongs to, a series that
+            such an object cannot belong to, or no folder to write into.
+        InputFileError: the series is damaged, or several have this grid.
+        GeometryError: none has this grid.
     """
     target = Path(path)
     row = _row_for(target, "write_mask", (format or "").partition(":")[0] or None)
@@ -234,6 +226,8 @@ def check_writable(path: str | Path, *, reference: str | Path | None = None, for
             expected="the DICOM series that the mask belongs to",
             fix="pass --reference FOLDER, or write .nii.gz, .nrrd, ...",
         )
+    if row.name in ("dicom-seg", "rtstruct") and reference is not None:
+        _load(row).check_reference(Path(reference), series=series, grid=grid)
     folder = next(parent for parent in target.absolute().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise OutputError(
@@ -241,23 +235,15 @@ def check_writable(path: str | Path, *, reference: str | Path | None = None, for
         )
 
 
-def format_names(ability: str) -> list[str]:
-    """Names of the formats that can "read_image", "read_mask" or "write_mask"."""
-    return [row.name for row in FORMATS if ability in row.can]
-
-
-def format_of(path: str | Path) -> Format:
+def detect_format(path: str | Path) -> Format:
     """The row that reads a file: as an image where it can, else as a mask.
 
     Raises:
         InputFileError: missing, empty or unknown.
     """
     source = _existing(path)
-    lowered = source.name.lower()
-    suffixes = {suffix: row for row in reversed(FORMATS) for suffix in row.suffixes if lowered.endswith(suffix)}
-    if suffixes and not source.is_dir():
-        return suffixes[max(suffixes, key=len)]
-    return _row_for(source, "read_image")
+    row = None if source.is_dir() else find_format(source)
+    return row or _row_for(source, "read_image")
 
 
 def _existing(path: str | Path) -> Path:
@@ -268,35 +254,34 @@ def _existing(path: str | Path) -> Path:
             expected="an existing file or DICOM folder",
             fix="check the path",
         )
-    if source.is_file() and source.stat().st_size == 0:
+    if source.is_dir():
+        return source
+    if require_file(source, "an image file").stat().st_size == 0:
         raise InputFileError(f"{source} is empty (0 bytes)", expected="an image file", fix="copy or export it again")
     return source
 
 
 def _row_for(path: Path, ability: str, name: str | None = None) -> Format:
-    rows = [row for row in FORMATS if ability in row.can]
     if name is not None:
-        for row in rows:
-            if row.name == name:
-                return row
-        raise OutputError(
-            f"format is {name!r}", expected=f"one of {', '.join(r.name for r in rows)}", fix="choose one of them"
-        )
-    lowered = path.name.lower()
-    matches = [(len(suffix), row) for row in rows for suffix in row.suffixes if lowered.endswith(suffix)]
-    if matches and (ability.startswith("write") or not path.is_dir()):
-        return max(matches, key=lambda match: match[0])[1]
-    dicom = next((row for row in rows if row.name.startswith("dicom")), None)
-    if dicom is not None and not ability.startswith("write") and _may_be_dicom(path):
-        return dicom
-    known = " ".join(sorted({suffix for row in rows for suffix in row.suffixes}))
-    if ability.startswith("write"):
+        return find_named(name, ability)
+    writes = ability.startswith("write")
+    row = find_format(path, ability) if writes or not path.is_dir() else None
+    if row is None and not writes and _may_be_dicom(path):
+        row = next(row for row in FORMATS if ability in row.can and row.name.startswith("dicom"))
+    if row is not None:
+        return row
+    known = " ".join(sorted(list_suffixes(ability)))
+    if writes:
         raise OutputError(
             f"{path} has the suffix {path.suffix!r}",
             expected=f"one of {known}",
             fix="give it one of them, or name the format",
         )
-    kind = "is a folder" if path.is_dir() else f"has the suffix {path.suffix!r} and holds {content(head(path, 540))}"
+    kind = (
+        "is a folder"
+        if path.is_dir()
+        else f"has the suffix {path.suffix!r} and holds {describe_content(read_head(path, 540))}"
+    )
     raise InputFileError(
         f"{path} {kind}", expected=f"one of {known}", fix="rename it to its real format, or convert it"
     )
@@ -304,7 +289,7 @@ def _row_for(path: Path, ability: str, name: str | None = None) -> Format:
 
 def _may_be_dicom(path: Path) -> bool:
     """DICOM comes as folders, and as files without a suffix or named by a UID, whose last number looks like one."""
-    return path.is_dir() or not path.suffix or head(path, 132)[128:] == b"DICM"
+    return path.is_dir() or not path.suffix or read_head(path, 132)[128:] == b"DICM"
 
 
 def _refuse_no_volume(path: Path, row: Format, volume: int | None) -> None:
@@ -312,6 +297,37 @@ def _refuse_no_volume(path: Path, row: Format, volume: int | None) -> None:
         raise InputFileError(
             f"{path} holds no volume {volume}", expected=f"0: a {row.name} file holds one", fix="leave the volume out"
         )
+
+
+def _read_labels(module: _Module, row: Format, path: Path, grid: Grid | None, volume: int | None) -> Mask:
+    if "write_image" in row.can:
+        image = module.read_image(path, ReadOptions(volume=volume))
+        return Mask(convert_to_labels(image.values, path), image.grid)
+    return module.read_mask(path, grid, volume) if "volumes" in row.can else module.read_mask(path, grid)
+
+
+def _writable_values(image: Image) -> np.ndarray:
+    """Values as NIfTI, NRRD and MetaImage all hold them: bool as uint8, float16 as float32, 64-bit integers in 32 bits.
+
+    Integers that need 64 bits keep them.
+    """
+    values = image.values
+    if values.dtype.kind not in "buif" or values.dtype.itemsize > 8 or (image.is_rgb and values.dtype != np.uint8):
+        raise OutputError(
+            f"the image holds {values.dtype}{' colours' if image.is_rgb else ''}",
+            expected="grey values, or 8-bit colours",
+            fix="convert the values first",
+        )
+    if values.dtype == bool:
+        return values.astype(np.uint8)
+    if values.dtype == np.float16:
+        return values.astype(np.float32)
+    if values.dtype.kind in "ui" and values.dtype.itemsize == 8:
+        low, high = int(values.min()), int(values.max())
+        for dtype in (np.int32, np.uint32):
+            if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+                return values.astype(dtype)
+    return np.ascontiguousarray(values)
 
 
 def _load(row: Format) -> _Module:

@@ -8,10 +8,14 @@ import numpy as np
 
 from medsam.errors import GeometryError, InputFileError
 from medsam.imaging.image import Grid
-from medsam.io.placement import smallest_dtype
+from medsam.io.placement import choose_dtype
+
+ROUNDING = 1e-3  # of a label: a slope of 12/255 in float32 leaves 1e-6, a mask that was resampled leaves tenths
+MAX_WHOLE = 1 << 31  # of a label stored as a float
+MAX_LABEL = (1 << 32) - 1
 
 
-def labels_of(values: np.ndarray, path: Path) -> np.ndarray:
+def convert_to_labels(values: np.ndarray, path: Path) -> np.ndarray:
     """Take stored values as labels.
 
     Args:
@@ -22,7 +26,7 @@ def labels_of(values: np.ndarray, path: Path) -> np.ndarray:
         (D, H, W) of the smallest unsigned dtype that holds the largest label.
 
     Raises:
-        InputFileError: colours, NaN, fractions or negative values.
+        InputFileError: colours, NaN, fractions, negative values, or a label of more than 32 bits.
     """
     if values.ndim != 3:
         raise InputFileError(
@@ -31,33 +35,53 @@ def labels_of(values: np.ndarray, path: Path) -> np.ndarray:
             fix="save the mask as a label map, not as a picture of it",
         )
     if values.dtype.kind == "f":
-        for index, plane in enumerate(values):
-            if not (np.isfinite(plane).all() and (plane == np.rint(plane)).all()):
-                raise InputFileError(
-                    f"{path} holds {_example(plane)} in slice {index}",
-                    expected="integer labels",
-                    fix="threshold or round it first; was it an image?",
-                )
+        values = _whole(values, path)
     if values.dtype.kind in "if" and values.min() < 0:
         raise InputFileError(
             f"{path} holds the value {values.min():g}",
             expected="labels of 0 or more",
             fix="is it an image? renumber the labels if not",
         )
-    return smallest(values)
+    if values.dtype.itemsize > 4 and values.max() > MAX_LABEL:
+        raise InputFileError(
+            f"{path} holds the value {values.max()}", expected=f"labels up to {MAX_LABEL}", fix="renumber the labels"
+        )
+    return narrow_labels(values)
 
 
-def _example(plane: np.ndarray) -> str:
-    odd = plane[~np.isfinite(plane) | (plane != np.rint(plane))]
-    return f"the value {odd.flat[0]:g}"
+def _whole(values: np.ndarray, path: Path) -> np.ndarray:
+    """Whole numbers as integers; a slope in the header may have left a trace of rounding on them."""
+    labels = np.empty(values.shape, dtype=np.int32)
+    for index, plane in enumerate(values):
+        nearest = np.rint(plane)
+        with np.errstate(invalid="ignore"):  # infinity less infinity
+            good = np.isfinite(plane) & (np.abs(plane - nearest) <= ROUNDING) & (np.abs(nearest) < MAX_WHOLE)
+        if not good.all():
+            raise InputFileError(
+                f"{path} holds the value {plane[~good].flat[0]:.9g} in slice {index}",
+                expected="integer labels",
+                fix="threshold or round it first; was it an image?",
+            )
+        labels[index] = nearest
+    return labels
 
 
-def smallest(labels: np.ndarray) -> np.ndarray:
+def narrow_labels(labels: np.ndarray) -> np.ndarray:
     """The same labels in the smallest unsigned dtype that holds them; no copy where it is that already."""
-    return labels.astype(smallest_dtype(int(labels.max())), copy=False)
+    return labels.astype(choose_dtype(int(labels.max())), copy=False)
 
 
-def grid_without_geometry(shape: tuple[int, ...], reference: Grid | None, path: Path) -> Grid:
+def is_mask_picture(values: np.ndarray) -> bool:
+    """Whether a picture holds black and white alone, and both: 0 and 255, or in 16 bits also 0 and 65535."""
+    if values.dtype not in (np.uint8, np.uint16) or values.ndim != 3:
+        return False
+    counts = np.bincount(values.ravel(), minlength=256)
+    return any(
+        counts[0] and counts[white] and counts[0] + counts[white] == values.size for white in {255, len(counts) - 1}
+    )
+
+
+def choose_grid_without_geometry(shape: tuple[int, ...], reference: Grid | None, path: Path) -> Grid:
     """The grid of a mask whose format stores none: the reference's where there is one, else unknown spacing.
 
     Raises:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import bz2
+import os
+import stat
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +17,9 @@ from medsam.errors import InputFileError
 
 MAX_BYTES = 8 << 30  # of decoded pixels: four times the largest whole-body CT in float32
 MAX_RATIO = 200  # decoded to stored bytes; images stay below 20
+SMALL_BYTES = (
+    64 << 20
+)  # up to here no ratio is looked at: blank masks of 1 bit shrink further than deflate's bound on bytes
 FREE_BYTES = 1 << 30  # up to here a ratio above MAX_RATIO is let through: empty masks shrink as far as deflate can
 DEFLATE_RATIO = 1032  # the most that deflate can reach; more is a lie or a truncated file
 
@@ -38,14 +44,62 @@ MAGIC = (
 )
 
 
-def head(path: Path, count: int) -> bytes:
+def require_file(path: str | Path, expected: str) -> Path:
+    """Give the path of a regular file; pipes and devices, which may never end, are not opened.
+
+    Raises:
+        InputFileError: it does not exist, or is a folder, a pipe or a device.
+    """
+    source = Path(path)
+    try:
+        mode = source.stat().st_mode
+    except (OSError, ValueError):  # ValueError: a null in the name
+        raise InputFileError(f"{path} does not exist", expected=expected, fix="check the path") from None
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
+        raise InputFileError(f"{path} is {kind}", expected=expected, fix="give a file")
+    return source
+
+
+def measure_memory() -> int:
+    """Memory that this process may have: of the machine, or less where a limit is set for it."""
+    known = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")] if hasattr(os, "sysconf") else []
+    with suppress(ImportError):  # Windows has no such limits
+        import resource
+
+        known.append(resource.getrlimit(resource.RLIMIT_AS)[0])
+    with suppress(OSError, ValueError):  # no control groups, or "max"
+        known.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min((size for size in known if size > 0), default=MAX_BYTES)
+
+
+def refuse_without_memory(path: Path, needed: int) -> None:
+    """Refuse what would need more memory than there is, before any of it is taken.
+
+    Args:
+        path: For the message.
+        needed: Bytes that the file declares and its reader will hold at once.
+
+    Raises:
+        InputFileError: it is more.
+    """
+    there = measure_memory()
+    if needed > there:
+        raise InputFileError(
+            f"{path} declares {say_size(needed)}",
+            expected=f"at most the {say_size(there)} of memory that there is",
+            fix="check where the file comes from; crop or split it, or read it on a larger machine",
+        )
+
+
+def read_head(path: Path, count: int) -> bytes:
     """The first bytes of a file.
 
     Raises:
-        InputFileError: it cannot be opened.
+        InputFileError: no regular file, or it cannot be opened.
     """
     try:
-        with path.open("rb") as file:
+        with require_file(path, "a readable file").open("rb") as file:
             return file.read(count)
     except OSError as error:
         raise InputFileError(
@@ -55,7 +109,7 @@ def head(path: Path, count: int) -> bytes:
         ) from None
 
 
-def content(first: bytes) -> str:
+def describe_content(first: bytes) -> str:
     """What the first bytes of a file look like, in words for an error message."""
     if first[128:132] == b"DICM":  # first: the preamble before it may be the head of a TIFF
         return "a DICOM file"
@@ -72,10 +126,12 @@ def content(first: bytes) -> str:
     return "text" if printable == len(first) else "unknown data"
 
 
-def other_content(path: Path, first: bytes, expected: str) -> InputFileError:
+def explain_other_content(path: Path, first: bytes, expected: str) -> InputFileError:
     """The error for a file that is not what its suffix says; the caller raises it."""
     return InputFileError(
-        f"{path} holds {content(first)}", expected=expected, fix="rename it to its real format, or export it again"
+        f"{path} holds {describe_content(first)}",
+        expected=expected,
+        fix="rename it to its real format, or export it again",
     )
 
 
@@ -95,29 +151,30 @@ def refuse_oversized(
         InputFileError: truncated, a decompression bomb, or more than max_bytes.
     """
     ratio = declared / max(stored, 1)
-    claim = f"{path} declares {amount(declared)} of pixels in {amount(stored)}"
+    claim = f"{path} declares {say_size(declared)} of pixels in {say_size(stored)}"
     impossible = {"raw": 1.0, "gzip": DEFLATE_RATIO, "zlib": DEFLATE_RATIO, "bzip2": float("inf")}[encoding]
     if declared > max_bytes:
         raise InputFileError(
             claim,
-            expected=f"at most {amount(max_bytes)}",
+            expected=f"at most {say_size(max_bytes)}",
             fix="check where the file comes from; crop or split it, or read it in Python with a larger max_bytes=",
         )
-    if ratio > impossible:
+    if ratio > impossible and (encoding == "raw" or declared > SMALL_BYTES):
         raise InputFileError(
             claim,
             expected="all the pixels that the header declares",
             fix="the file is truncated or its header is wrong: copy or export it again",
         )
+    refuse_without_memory(path, declared)
     if ratio > MAX_RATIO and declared > FREE_BYTES:
         raise InputFileError(
             f"{claim} ({ratio:.0f}:1)",
-            expected=f"at most {MAX_RATIO}:1 above {amount(FREE_BYTES)}",
+            expected=f"at most {MAX_RATIO}:1 above {say_size(FREE_BYTES)}",
             fix="check where the file comes from; store it uncompressed if it is yours",
         )
 
 
-def amount(count: int) -> str:
+def say_size(count: int) -> str:
     """Bytes for people: "15.0 GiB", "352 bytes"."""
     size = float(count)
     for unit in ("bytes", "KiB", "MiB", "GiB"):
@@ -127,7 +184,7 @@ def amount(count: int) -> str:
     return f"{size:.1f} TiB"
 
 
-def confined(header: Path, name: str) -> Path:
+def resolve_beside(header: Path, name: str) -> Path:
     """The data file that a detached header names, which must lie in the header's own folder or below.
 
     Raises:
@@ -150,7 +207,7 @@ def confined(header: Path, name: str) -> Path:
     return target
 
 
-def decoded(data: bytes, size: int, path: Path, encoding: Encoding) -> NDArray[np.uint8]:
+def decode(data: bytes, size: int, path: Path, encoding: Encoding) -> NDArray[np.uint8]:
     """Decode exactly `size` bytes of pixels and never more, whatever the stream would unfold to; check its checksum.
 
     Raises:
@@ -171,19 +228,19 @@ def decoded(data: bytes, size: int, path: Path, encoding: Encoding) -> NDArray[n
     except (zlib.error, OSError) as error:
         raise InputFileError(
             f"{path} is damaged ({error})",
-            expected=f"{amount(size)} of {encoding} pixels",
+            expected=f"{say_size(size)} of {encoding} pixels",
             fix="copy or export it again",
         ) from None
     if len(out) < size:
         raise InputFileError(
-            f"{path} is truncated: it ends after {amount(len(out))}",
-            expected=f"{amount(size)} of pixels",
+            f"{path} is truncated: it ends after {say_size(len(out))}",
+            expected=f"{say_size(size)} of pixels",
             fix="copy or export it again",
         )
     return np.frombuffer(out, dtype=np.uint8)
 
 
-def unfolded_head(data: bytes, count: int) -> bytes:
+def unfold_head(data: bytes, count: int) -> bytes:
     """The first bytes, `count` at most, of what the start of a gzip file unfolds to; nothing where it is damaged."""
     try:
         return zlib.decompressobj(31).decompress(data, count)
@@ -191,7 +248,7 @@ def unfolded_head(data: bytes, count: int) -> bytes:
         return b""
 
 
-def gzipped(data: bytes) -> bytes:
+def compress(data: bytes) -> bytes:
     """Compress pixels of a mask fast; the same pixels give the same bytes."""
     import imagecodecs
 
@@ -218,11 +275,19 @@ def _inflated(data: bytes, size: int, wbits: int) -> bytearray:
     while data and len(out) < size:
         member = zlib.decompressobj(wbits)
         out += member.decompress(data, size - len(out))
-        more = b"" if member.eof else member.decompress(member.unconsumed_tail, 1)  # the end holds the checksum
-        if len(out) == size and not more and not member.eof:
-            raise zlib.error("the stream breaks off before its checksum")
+        _run_out(member, size)
         data = member.unused_data.lstrip(b"\0")
     return out
+
+
+def _run_out(member: zlib._Decompress, size: int) -> None:
+    """Unfold the rest of a member and drop it: its end holds the checksum, which damage in the middle breaks."""
+    left = size + SMALL_BYTES
+    while not member.eof:
+        piece = member.decompress(member.unconsumed_tail, 1 << 20)
+        left -= len(piece)
+        if not (piece or member.eof) or left < 0:
+            raise zlib.error("the stream breaks off before its checksum" if left >= 0 else "it unfolds to far more")
 
 
 def _bunzipped(data: bytes, size: int) -> bytearray:

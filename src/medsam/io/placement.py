@@ -15,6 +15,7 @@ from medsam.imaging.image import Affine, Grid, Mask
 
 Overlap = Literal["refuse", "first", "last"]
 TOLERANCE_MM = 0.01
+MAX_LABEL = (1 << 32) - 1
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,21 @@ class Segment:
         label: Its id in the label map, at least 1.
         name: Its name, "" without one.
         color: (r, g, b) in 0..255.
+        code: (scheme, value, meaning), where it says more than the name.
     """
 
     label: int
     name: str = ""
     color: tuple[int, int, int] | None = None
+    code: tuple[str, str, str] | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.label <= MAX_LABEL:
+            raise InputFileError(
+                f"a segment has the label {self.label:.6g}",
+                expected=f"1 to {MAX_LABEL}",
+                fix="renumber the segments",
+            )
 
 
 class LabelPainter:
@@ -80,18 +91,18 @@ class LabelPainter:
                 fix="run medsam convert with --only to take some segments, or --overlap first or last to settle it",
             )
         table = np.array([0, *(s.label for s in self.segments)])
-        labels = table.astype(smallest_dtype(int(table.max())))[self._ranks]
+        labels = table.astype(choose_dtype(int(table.max())))[self._ranks]
         titles = {s.label: s.name for s in self.segments if s.name}
         colors = {s.label: s.color for s in self.segments if s.color}
-        return Mask(labels, self.grid, titles, colors)
+        return Mask(labels, self.grid, titles, colors, {s.label: s.code for s in self.segments if s.code})
 
 
-def smallest_dtype(largest: int) -> type[np.unsignedinteger]:
+def choose_dtype(largest: int) -> type[np.unsignedinteger]:
     """The smallest unsigned type that holds a label id."""
     return np.uint8 if largest < 256 else np.uint16 if largest < 65536 else np.uint32
 
 
-def chosen(segments: Sequence[Segment], only: Sequence[str] | None, path: Path) -> list[Segment]:
+def choose_segments(segments: Sequence[Segment], only: Sequence[str] | None, path: Path) -> list[Segment]:
     """The segments asked for by name or number, in the file's order; all of them with only=None.
 
     Raises:
@@ -110,7 +121,7 @@ def chosen(segments: Sequence[Segment], only: Sequence[str] | None, path: Path) 
     return taken
 
 
-def kept(mask: Mask, only: Sequence[str] | None, path: Path) -> Mask:
+def keep_segments(mask: Mask, only: Sequence[str] | None, path: Path) -> Mask:
     """The mask with only the labels asked for by name or number.
 
     Raises:
@@ -119,11 +130,12 @@ def kept(mask: Mask, only: Sequence[str] | None, path: Path) -> Mask:
     if only is None:
         return mask
     ids = sorted({*mask.ids, *mask.names})
-    wanted = [s.label for s in chosen([Segment(i, mask.names.get(i, "")) for i in ids], only, path)]
+    wanted = [s.label for s in choose_segments([Segment(i, mask.names.get(i, "")) for i in ids], only, path)]
     names = {i: name for i, name in mask.names.items() if i in wanted}
     colors = {i: color for i, color in mask.colors.items() if i in wanted}
     labels = np.where(np.isin(mask.labels, wanted), mask.labels, 0).astype(mask.labels.dtype)
-    return replace(mask, labels=labels, names=names, colors=colors)
+    codes = {i: code for i, code in mask.codes.items() if i in wanted}
+    return replace(mask, labels=labels, names=names, colors=colors, codes=codes)
 
 
 def place(mask: Mask, grid: Grid, *, tolerance_mm: float = TOLERANCE_MM) -> Mask:
@@ -161,7 +173,7 @@ def place(mask: Mask, grid: Grid, *, tolerance_mm: float = TOLERANCE_MM) -> Mask
     return replace(mask, labels=labels, grid=grid)
 
 
-def on_grid(mask: Mask, grid: Grid) -> Mask:
+def lay_on_grid(mask: Mask, grid: Grid) -> Mask:
     """The mask on exactly a grid, as place; headers in single precision may put it 2 % of a voxel off.
 
     Raises:
@@ -176,7 +188,7 @@ def on_grid(mask: Mask, grid: Grid) -> Mask:
 
 def _lattice_match(own: Grid, grid: Grid, tolerance_mm: float) -> tuple[list[int], list[bool], list[int]]:
     """How own indices become the reference's: order of axes, which are flipped, and where index 0 then lies."""
-    step = np.linalg.inv(affine_of(grid)) @ _thin_axes_from(own, grid)
+    step = np.linalg.inv(require_affine(grid)) @ _thin_axes_from(own, grid)
     turn = np.rint(step[:3, :3]).astype(int)
     if not (
         np.array_equal(np.abs(turn).sum(axis=0), (1, 1, 1)) and np.array_equal(np.abs(turn).sum(axis=1), (1, 1, 1))
@@ -185,7 +197,7 @@ def _lattice_match(own: Grid, grid: Grid, tolerance_mm: float) -> tuple[list[int
     shift = np.rint(step[:3, 3])
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in own.shape], indexing="ij")).reshape(3, -1).T
     exact = corners @ step[:3, :3].T + step[:3, 3]
-    off_mm = np.linalg.norm((exact - corners @ turn.T - shift) @ affine_of(grid)[:3, :3].T, axis=1).max()
+    off_mm = np.linalg.norm((exact - corners @ turn.T - shift) @ require_affine(grid)[:3, :3].T, axis=1).max()
     if off_mm > tolerance_mm:
         _refuse(own, grid, f"voxels {off_mm:.3g} mm away from the reference's")
     order = [int(np.flatnonzero(turn[axis])[0]) for axis in range(3)]
@@ -197,8 +209,8 @@ def _lattice_match(own: Grid, grid: Grid, tolerance_mm: float) -> tuple[list[int
 
 def _thin_axes_from(own: Grid, grid: Grid) -> Affine:
     """Own affine; the step along an axis of one voxel, which places nothing, is the reference's nearest one."""
-    affine = affine_of(own).copy()
-    columns = affine_of(grid)[:3, :3]
+    affine = require_affine(own).copy()
+    columns = require_affine(grid)[:3, :3]
     directions = columns / np.linalg.norm(columns, axis=0)
     free = [0, 1, 2]
     for axis in sorted(range(3), key=lambda a: own.shape[a] == 1):
@@ -209,7 +221,7 @@ def _thin_axes_from(own: Grid, grid: Grid) -> Affine:
     return affine
 
 
-def affine_of(grid: Grid) -> Affine:
+def require_affine(grid: Grid) -> Affine:
     """The grid's affine, which a valid Grid always has."""
     assert grid.affine is not None  # noqa: S101
     return grid.affine

@@ -1,121 +1,123 @@
-"""Prompts from a JSON or CSV file (docs/formats.md, Prompts)."""
+"""Prompts from a JSON or CSV file, ours or another program's (docs/formats.md, Prompts)."""
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from medsam.errors import InputFileError, MedsamError, PromptError
+from medsam.imaging.image import Grid
 from medsam.imaging.prompts import Prompt
+from medsam.io.guard import guarded
+from medsam.io.limits import require_file
+from medsam.io.prompt_forms import list_coco_rows, list_labelme_rows, list_markup_rows
+from medsam.io.prompt_rows import KEYS, Row, make_prompt
+from medsam.io.text import read_json, read_rows
 
-COLUMNS = ("image", "slice", "label", "x0", "y0", "x1", "y1", "z0", "z1", "x", "y", "positive")
+COLUMNS = ("image", "slice", "label", "name", "color", "code", "x0", "y0", "x1", "y1", "z0", "z1", "x", "y", "positive")
+EXPECTED = "a JSON or CSV file of prompts"
 
 
-def read_prompts(path: str | Path) -> list[Prompt]:
+def read_prompts(path: str | Path, grid: Grid | None = None) -> list[Prompt]:
     """Read prompts.
 
     Args:
         path: `.json`: {"prompts": [{"box": [x0, y0, x1, y1], "points": [[x, y, 1]], "slice": 3, "label": 1, "image":
-            "a.png"}]}; `.csv`: a header of x0, y0, x1, y1 (and z0, z1) or x, y, positive, with slice, label and image
-            where needed. CSV point rows of the same image, slice and label are one prompt.
+            "a.png"}]}, COCO annotations with boxes, labelme's rectangles and points, or 3D Slicer's fiducials and ROIs;
+            `.csv`: a header of x0, y0, x1, y1 (and z0, z1) or x, y, positive, with slice, label, name and image where
+            needed. CSV point rows of the same image, slice and label are one prompt.
+        grid: Of the image, slices first: 3D Slicer's markups lie in the patient and need it.
 
     Raises:
-        InputFileError: missing, not JSON or CSV, or an unknown column.
+        InputFileError: missing, not JSON or CSV, an unknown column, or markups without a grid.
         PromptError: a row that is no prompt; the message names the row.
     """
-    source = Path(path)
-    if not source.is_file():
-        raise InputFileError(f"{source} does not exist", expected="a JSON or CSV file of prompts", fix="check the path")
-    if source.suffix.lower() not in (".json", ".csv"):
+    source = require_file(path, EXPECTED)
+    suffix = source.suffix.lower()
+    if suffix not in (".json", ".csv"):
         raise InputFileError(
             f"{source} has the suffix {source.suffix!r}", expected=".json or .csv", fix="rename or convert it"
         )
-    try:
-        text = source.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputFileError(
-            f"{source} is not text", expected="a JSON or CSV file of prompts", fix="save it as UTF-8"
-        ) from None
-    prompts = _from_json(source, text) if source.suffix.lower() == ".json" else _from_csv(source, text)
+    with guarded(source, EXPECTED):
+        rows = _json_rows(source, grid) if suffix == ".json" else _csv_rows(source)
+        prompts = [_prompt(source, where, row, number) for number, (where, row) in enumerate(rows, start=1)]
     if not prompts:
         raise InputFileError(f"{source} holds no prompt", expected="at least one", fix="add a box or a point")
     return prompts
 
 
-def _from_json(source: Path, text: str) -> list[Prompt]:
-    try:
-        raw = json.loads(text)
-    except ValueError as error:
-        raise InputFileError(
-            f"{source} is not JSON ({error})", expected='{"prompts": [...]}', fix="correct the file"
-        ) from None
-    rows = raw.get("prompts") if isinstance(raw, Mapping) else raw
-    if not isinstance(rows, list):
+def needs_grid(path: str | Path) -> bool:
+    """Whether a file of prompts is 3D Slicer's, whose positions can only be read with the grid of the image.
+
+    Raises:
+        InputFileError: as read_prompts, for a file that is no JSON.
+    """
+    if Path(path).suffix.lower() != ".json":
+        return False
+    raw = read_json(path, '{"prompts": [...]}')
+    return isinstance(raw, Mapping) and "markups" in raw
+
+
+def _json_rows(source: Path, grid: Grid | None) -> list[tuple[str, Row]]:
+    raw = read_json(source, '{"prompts": [...]}')
+    if isinstance(raw, Mapping):
+        if "annotations" in raw:
+            return list_coco_rows(raw, source)
+        if "shapes" in raw:
+            return list_labelme_rows(raw, source)
+        if "markups" in raw:
+            return list_markup_rows(raw["markups"], source, grid)
+        raw = raw.get("prompts")
+    if not isinstance(raw, list):
         raise InputFileError(
             f"{source} has no list of prompts", expected='{"prompts": [...]}', fix="see docs/formats.md, Prompts"
         )
-    return [_prompt(source, f"prompt {number}", row, number) for number, row in enumerate(rows, start=1)]
-
-
-def _prompt(source: Path, where: str, row: object, number: int) -> Prompt:
-    try:
+    named: dict[str, int] = {}
+    rows = []
+    for number, row in enumerate(raw, start=1):
+        where = f"prompt {number}"
         if not isinstance(row, Mapping):
-            raise TypeError("not an object")
-        unknown = set(row) - {"box", "points", "slice", "label", "image"}
-        if unknown:
-            raise TypeError(f"unknown keys {sorted(unknown)}")
-        box = tuple(float(v) for v in row.get("box") or ())
-        points = [tuple(float(v) for v in point) for point in row.get("points") or ()]
-        if len(box) not in (0, 4, 6) or any(len(point) not in (2, 3) for point in points):
-            raise TypeError("a box needs 4 or 6 numbers, a point 2 or 3")
-        return Prompt(
-            label=int(row.get("label", number)),
-            slice=None if row.get("slice") is None else int(row["slice"]),
-            box=box if len(box) == 4 else None,
-            box_3d=box if len(box) == 6 else None,
-            points=tuple((point[0], point[1]) for point in points),
-            point_labels=tuple(int(point[2]) if len(point) == 3 else 1 for point in points),
-            image=None if row.get("image") is None else str(row["image"]),
-        )
-    except (TypeError, ValueError) as error:
-        raise PromptError(
-            f"{source}, {where}: {error}",
-            expected="box, points, slice, label, image",
-            fix="see docs/formats.md, Prompts",
-        ) from None
-    except MedsamError as error:
-        raise PromptError(f"{source}, {where}: {error.got}", expected=error.expected, fix=error.fix) from None
+            raise PromptError(
+                f"{source}, {where}: not an object",
+                expected=f"some of {', '.join(KEYS)}",
+                fix="see docs/formats.md, Prompts",
+            )
+        rows.append((where, _numbered(row, named)))
+    return rows
 
 
-def _from_csv(source: Path, text: str) -> list[Prompt]:
-    reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
-    unknown = set(reader.fieldnames or ()) - set(COLUMNS)
-    if unknown or not reader.fieldnames:
+def _numbered(row: Mapping[str, object], named: dict[str, int]) -> Row:
+    """A label that is a text is the name of the object; names are numbered as they come."""
+    label = row.get("label")
+    if not isinstance(label, str) or label.strip().isdigit():
+        return dict(row)
+    number = named.setdefault(label, len(named) + 1)
+    return {**row, "label": number, "name": row.get("name", label)}
+
+
+def _csv_rows(source: Path) -> list[tuple[str, Row]]:
+    columns, rows = read_rows(source, "a CSV file of prompts")
+    unknown = columns - set(COLUMNS)
+    if unknown or not columns:
         raise InputFileError(
-            f"{source} has the columns {reader.fieldnames}",
+            f"{source} has the columns {', '.join(sorted(columns))[:200] or 'none'}",
             expected=f"some of {', '.join(COLUMNS)}",
             fix="see docs/formats.md, Prompts",
         )
-    merged: dict[tuple[str, str, str], dict[str, object]] = {}
+    merged: dict[tuple[str, str, str], tuple[str, Row]] = {}
     counts: dict[str, int] = {}
-    for number, row in enumerate(reader, start=2):
-        filled = {key: value.strip() for key, value in row.items() if key and value and value.strip()}
-        if not filled:
-            continue
+    for line, filled in rows:
         image = filled.get("image", "")
         counts[image] = counts.get(image, 0) + ("x0" in filled)
         label = filled.get("label", str(max(counts[image], 1)))
-        entry = merged.setdefault(
-            (image, filled.get("slice", ""), label), {"label": label, "points": [], "row": number}
-        )
-        entry.update({key: filled[key] for key in ("image", "slice") if key in filled})
-        _add_csv_row(source, number, filled, entry)
-    return [_prompt(source, f"line {entry.pop('row')}", entry, 1) for entry in merged.values()]
+        key = (image, filled.get("slice", ""), label)
+        _, entry = merged.setdefault(key, (f"line {line}", {"label": label, "points": []}))
+        entry.update({name: filled[name] for name in ("image", "slice", "name", "color", "code") if name in filled})
+        _add_csv_row(source, line, filled, entry)
+    return list(merged.values())
 
 
-def _add_csv_row(source: Path, number: int, filled: dict[str, str], entry: dict[str, object]) -> None:
+def _add_csv_row(source: Path, number: int, filled: dict[str, str], entry: Row) -> None:
     keys = ("x0", "y0", "z0", "x1", "y1", "z1") if "z0" in filled else ("x0", "y0", "x1", "y1")
     if "x0" in filled:
         if "box" in entry or not set(keys) <= set(filled):
@@ -140,3 +142,16 @@ def _add_csv_row(source: Path, number: int, filled: dict[str, str], entry: dict[
             expected="a box or a point",
             fix="fill these columns",
         )
+
+
+def _prompt(source: Path, where: str, row: Row, number: int) -> Prompt:
+    try:
+        return make_prompt(row, number)
+    except MedsamError as error:
+        raise PromptError(f"{source}, {where}: {error.got}", expected=error.expected, fix=error.fix) from None
+    except (TypeError, ValueError, LookupError, ArithmeticError) as error:
+        raise PromptError(
+            f"{source}, {where}: {str(error)[:100] or type(error).__name__}",
+            expected=f"some of {', '.join(KEYS)}",
+            fix="see docs/formats.md, Prompts",
+        ) from None

@@ -9,13 +9,24 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Literal, get_args, get_origin, get_type_hints
 
 from medsam.errors import DataError
+from medsam.evaluation.targets import BoxNoise
 from medsam.imaging.boxes import Noise
+from medsam.io.text import read_text
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Augmentation = Literal["none", "light", "strong"]
 PROMPTS = ("box", "point", "mask")
+MAX_BYTES = 1 << 20  # of a recipe
+MOST = 2**63 - 1  # of a whole number where nothing smaller is known
+LIMITS = {  # beyond these a slip of the key would fill the memory before it is seen
+    "global_batch": 1_000_000, "micro_batch": 1_000_000, "workers": 1024, "views": 1000, "lora_rank": 4096, "clicks": 100,
+    "corrections": 100, "epochs": 10**9, "steps": 10**12,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,7 +55,7 @@ class TrainConfig:
         student: Light encoder that learns to give the features of the base's encoder and takes its place before the
             base's decoder; "" trains the base itself.
         student_start: "random" weights, or "base": every so-many-th block, head and channel of a base that is a larger
-            TinyViT (inherit.py).
+            TinyViT (weight_selection.py).
         cosine_weight: Weight of the cosine distance beside the squared error of the student's features.
         layer_decay: Factor of the learning rate from one block of a ViT, or stage of a TinyViT, to the one before it.
         beta1: Of AdamW.
@@ -55,6 +66,8 @@ class TrainConfig:
             as a whole; "all" half of the room as a whole and half of it side by side.
         box_noise_share: Limit of a move as a share of the box's width or height, so that it finds a small target; 0 is none.
         augmentation: "light" or "strong" changes of the picture and its masks, other ones at every draw (augmentation.py).
+        views: With cache_embeddings: how many views of each picture are kept, the picture itself and changed ones that stay the
+            same in every run; 0 changes the picture anew at every draw.
         prompts: Kinds of prompt, one of which is drawn for each target: "box", "point" (clicks), "mask" (a spoiled mask
             with a box or clicks, whichever is there too).
         clicks: Most clicks of a point prompt; the first is well inside, others inside or beside the target.
@@ -107,6 +120,7 @@ class TrainConfig:
     box_noise: Noise = "both"
     box_noise_share: float = 0.0
     augmentation: Augmentation = "none"  # Training protocol: data augmentation was not used
+    views: int = 0
     prompts: tuple[str, ...] = ("box",)  # Training protocol: bounding box prompt
     clicks: int = 1
     corrections: int = 0
@@ -149,6 +163,7 @@ class TrainConfig:
             "workers",
             "seed",
             "examples",
+            "views",
             "box_noise_px",
             "box_noise_share",
             "quality_weight",
@@ -172,13 +187,19 @@ class TrainConfig:
             _require(self.encoder in ("frozen", "tail"), "cache_embeddings", True, wanted)
             wanted = 'parallel = "ddp", since cached features come from an encoder that is whole'
             _require(self.parallel == "ddp", "cache_embeddings", True, wanted)
-            wanted = '"none" with cache_embeddings, which keeps one embedding of each picture'
-            _require(self.augmentation == "none", "augmentation", self.augmentation, wanted)
+            wanted = '"none" with cache_embeddings, or a number of views whose embeddings are kept'
+            _require(self.augmentation == "none" or self.views > 0, "augmentation", self.augmentation, wanted)
+        wanted = "0 without cache_embeddings and an augmentation"
+        kept = self.cache_embeddings and self.augmentation != "none"
+        _require(self.views == 0 or kept, "views", self.views, wanted)
         if self.compile:
             wanted = 'an encoder that learns with compile = true, so not "frozen"'
             _require(self.encoder != "frozen", "encoder", self.encoder, wanted)
             wanted = "false with compile = true, which cannot see into blocks that are computed twice"
             _require(not self.checkpoint_activations, "checkpoint_activations", True, wanted)
+        for name, value in asdict(self).items():
+            most = LIMITS.get(name, MOST)
+            _require(not isinstance(value, int) or value <= most, name, value, f"{most:,} at most")
         self._check_student()
         self._check_frame()
         self._check_prompts()
@@ -218,6 +239,11 @@ class TrainConfig:
             _require(shown, "prompts or corrections", list(self.prompts), "neither with a student: no mask is made")
 
     @property
+    def noise(self) -> BoxNoise:
+        """How far simulated boxes are from the tight ones."""
+        return BoxNoise(self.box_noise_px, self.box_noise, self.box_noise_share or None)
+
+    @property
     def learnt_prompts(self) -> tuple[str, ...]:
         """The kinds of prompt that the weights learn to answer, corrections included."""
         corrective = ("point", "mask") if self.corrections else ()
@@ -240,17 +266,19 @@ def read_config(path: Path, **changes: object) -> TrainConfig:
         changes: Fields that the caller sets over it.
 
     Raises:
+        InputFileError: the file is missing, no text or too large.
         DataError: no TOML, an unknown field, or a value of the wrong kind; one line says which.
     """
+    text = read_text(path, "a recipe in TOML", max_bytes=MAX_BYTES)
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be read ({error.strerror})", expected="a recipe in TOML", fix="check --config"
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is no TOML ({error})", expected="lines of name = value", fix="correct it") from None
-    return config_of({**raw, **changes}, source=str(path))
+        raw = tomllib.loads(text)
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except ValueError as error:  # of TOML, or of a number with thousands of digits
+        reason = f"{error}".splitlines()[0][:120].partition(";")[0]
+    else:
+        return make_config({**raw, **changes}, source=str(path))
+    raise DataError(f"{path} is no TOML ({reason})", expected="lines of name = value", fix="correct it")
 
 
 def load_config(path: Path) -> TrainConfig:
@@ -261,16 +289,16 @@ def load_config(path: Path) -> TrainConfig:
     """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise DataError(
             f"{path.parent} has no readable {path.name}",
             expected="the folder of a run made by medsam train",
             fix="check the path",
         ) from None
-    return config_of(raw if isinstance(raw, dict) else {}, source=str(path))
+    return make_config(raw if isinstance(raw, dict) else {}, source=str(path))
 
 
-def config_of(values: Mapping[str, object], *, source: str) -> TrainConfig:
+def make_config(values: Mapping[str, object], *, source: str) -> TrainConfig:
     """Make a configuration of plain values, checked by name and kind.
 
     Raises:
@@ -281,15 +309,15 @@ def config_of(values: Mapping[str, object], *, source: str) -> TrainConfig:
         if name not in kinds:
             near = difflib.get_close_matches(name, kinds, n=1)
             raise DataError(
-                f"{source} has the field {name!r}",
+                f"{source} has the field {_show(name)}",
                 expected=f"one of the fields of docs/training.md{f', perhaps {near[0]}' if near else ''}",
                 fix="correct the name",
             )
-    checked = {name: _checked(name, value, kinds[name], source) for name, value in values.items()}
+    checked = {name: _check_value(name, value, kinds[name], source) for name, value in values.items()}
     return TrainConfig(**checked)  # type: ignore[arg-type] # each value was held to its field's type
 
 
-def _checked(name: str, value: object, kind: object, source: str) -> object:
+def _check_value(name: str, value: object, kind: object, source: str) -> object:
     choices = get_args(kind)
     if get_origin(kind) is Literal:
         if value in choices:
@@ -300,7 +328,7 @@ def _checked(name: str, value: object, kind: object, source: str) -> object:
         if isinstance(listed, list | tuple) and all(isinstance(item, str) for item in listed):
             return tuple(listed)
         raise _wrong(name, value, "a list of paths" if name == "data" else "a list of texts in quotes", source)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if kind is float and type(value) is int and abs(value) <= MOST:
         return float(value)
     if type(value) is kind:
         return value
@@ -309,17 +337,25 @@ def _checked(name: str, value: object, kind: object, source: str) -> object:
 
 
 def _wrong(name: str, value: object, expected: str, source: str) -> DataError:
-    return DataError(f"{name} is {value!r} in {source}", expected=expected, fix="correct the value")
+    return DataError(f"{name} is {_show(value)} in {source}", expected=expected, fix="correct the value")
+
+
+def _show(value: object) -> str:
+    """A value in a message, cut where it is long."""
+    try:
+        return f"{value!r:.100}"
+    except ValueError:  # Python prints no number of more than 4,300 digits
+        return "a number of thousands of digits"
 
 
 def _require(holds: bool, name: str, value: object, expected: str) -> None:
     if not holds:
-        raise DataError(f"{name} is {value!r}", expected=expected, fix="correct the recipe")
+        raise DataError(f"{name} is {_show(value)}", expected=expected, fix="correct the recipe")
 
 
-def differences(old: TrainConfig, new: TrainConfig) -> dict[str, tuple[object, object]]:
-    """The fields in which two configurations differ: name -> (old, new)."""
-    names = [field.name for field in fields(TrainConfig)]
+def compare_configs(old: DataclassInstance, new: DataclassInstance) -> dict[str, tuple[object, object]]:
+    """List the fields in which two configurations of one kind differ: name -> (old, new)."""
+    names = [field.name for field in fields(old)]
     return {
         name: (getattr(old, name), getattr(new, name)) for name in names if getattr(old, name) != getattr(new, name)
     }

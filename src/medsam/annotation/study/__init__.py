@@ -1,0 +1,1 @@
+"""Annotation studies."""

@@ -1,0 +1,122 @@
+"""What a project holds, as values, and how they come out of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import RowMapping
+
+from medsam.annotation.study.label_runs import decode_runs
+
+Status = Literal["new", "in work", "done", "reviewed"]
+Kind = Literal["prompt", "model", "edit", "import", "consensus"]
+STATUSES: tuple[Status, ...] = ("new", "in work", "done", "reviewed")
+
+
+@dataclass(frozen=True)
+class ProjectCase:
+    """One scan of a project.
+
+    Args:
+        id: Opaque; safe in addresses.
+        number: From 1, in the order they were added.
+        source: Where the scan lies. It may hold names: it is never shown outside the project.
+        options: How it is read: "modality", "window", "series", "volume", "plane".
+        shape: (D, H, W).
+        fingerprint: sha256 of its voxels.
+        status: "new", "in work", "done" or "reviewed".
+    """
+
+    id: str
+    number: int
+    source: str
+    options: Mapping[str, object]
+    shape: tuple[int, int, int]
+    fingerprint: str
+    status: Status
+
+
+@dataclass(frozen=True)
+class ProjectObject:
+    """One structure that is outlined in a case.
+
+    Args:
+        label: Its number in masks, 1 to 65535.
+        name: Free text.
+        color: Red, green, blue, 0 to 255; the palette's without it.
+        code: Scheme, value and meaning of a coded term.
+    """
+
+    label: int
+    name: str
+    color: tuple[int, int, int] | None = None
+    code: tuple[str, str, str] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Revision:
+    """One saved state of a case.
+
+    Args:
+        id: Grows with time.
+        parent: What it was made from; None for the first.
+        annotator: Who saved it.
+        kind: What made it.
+        at: Seconds since 1970.
+        event: Prompts, markers, model, weights, window, seconds: what made it, as saved.
+        locked: {label: slices drawn by hand}, which a model result does not overwrite.
+        labels: (D, H, W), uint16.
+    """
+
+    id: int
+    parent: int | None
+    annotator: str
+    kind: Kind
+    at: float
+    event: Mapping[str, object]
+    locked: Mapping[int, frozenset[int]]
+    labels: NDArray[np.uint16] = field(repr=False)
+
+
+def find_case_name(row: RowMapping) -> ProjectCase:
+    """A row of `cases`."""
+    depth, height, width = row["shape"]
+    shape = (int(depth), int(height), int(width))
+    return ProjectCase(
+        row["id"], row["number"], row["source"], row["options"], shape, row["fingerprint"], row["status"]
+    )
+
+
+def object_of(row: RowMapping) -> ProjectObject:
+    """A row of `objects`."""
+    color: Sequence[int] | None = row["color"]
+    code: Sequence[str] | None = row["code"]
+    return ProjectObject(
+        row["label"],
+        row["name"],
+        (color[0], color[1], color[2]) if color else None,
+        (code[0], code[1], code[2]) if code else None,
+    )
+
+
+def revision_of(row: RowMapping) -> Revision:
+    """A row of `revisions`, its mask unpacked.
+
+    Raises:
+        DataError: the mask is damaged.
+    """
+    locked = {int(label): frozenset(slices) for label, slices in row["locked"].items()}
+    return Revision(
+        row["id"],
+        row["parent"],
+        row["annotator"],
+        row["kind"],
+        row["at"],
+        row["event"],
+        locked,
+        decode_runs(row["mask"]),
+    )

@@ -1,0 +1,1 @@
+"""Data set cards: the format and those that ship."""

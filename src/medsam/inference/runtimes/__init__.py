@@ -1,0 +1,1 @@
+"""What runs the networks: PyTorch, OpenVINO, ONNX Runtime."""

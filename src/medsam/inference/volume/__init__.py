@@ -1,0 +1,1 @@
+"""Prompted slices of an image to one mask."""

@@ -1,0 +1,1 @@
+"""DICOM: images, segmentations, structure sets, archives."""

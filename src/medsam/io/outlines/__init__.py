@@ -1,0 +1,1 @@
+"""Outlines and surfaces: polygons, GeoJSON, STL."""

@@ -1,0 +1,1 @@
+"""Picture formats: PNG, JPEG, BMP, TIFF, slides, COCO."""

@@ -1,0 +1,1 @@
+"""The same networks rearranged for inference on a CPU."""

@@ -1,0 +1,1 @@
+"""Weights: files, names, the catalog, loading and saving."""

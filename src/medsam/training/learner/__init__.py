@@ -1,0 +1,1 @@
+"""What learns: the loss, the weights that move, one step."""

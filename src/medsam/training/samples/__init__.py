@@ -1,0 +1,1 @@
+"""Training samples: where they come from and what is done to them."""
