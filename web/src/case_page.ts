@@ -1,0 +1,503 @@
+/** The page of one case: panes, tools and panel around a session. */
+
+import { Activity } from "./activity.ts";
+import { AwayError, inWords } from "./api.ts";
+import * as api from "./case_api.ts";
+import { Cine } from "./cine.ts";
+import { listenForKeys } from "./case_keys.ts";
+import { showKeys, showTour } from "./dialogs.ts";
+import { button, element, iconButton, keepFocus } from "./dom.ts";
+import { Editing } from "./editing.ts";
+import type { Plane, Point } from "./geometry.ts";
+import { Finishing } from "./finishing.ts";
+import { JobRunner } from "./jobs.ts";
+import { describe } from "./list_page.ts";
+import { Looking } from "./looking.ts";
+import { note } from "./notes.ts";
+import { Pane, type Gestures, type Scene, type Tool } from "./pane.ts";
+import { nextAfter, ranked, type SliceScore } from "./review.ts";
+import { CaseSession, type Box } from "./session.ts";
+import { sidePanel, type PanelState } from "./side_panel.ts";
+import { SliceBar } from "./slice_bar.ts";
+import { SurfacePane } from "./surface_pane.ts";
+import { switchTheme } from "./theme.ts";
+import { rangeUnder, type Range } from "./thresholds.ts";
+import { Versions } from "./versions.ts";
+import { dragged } from "./windows.ts";
+
+const TOOLS: [Tool, string][] = [
+  ["smart", "Box and click (S)"],
+  ["scribble", "Scribble (R)"],
+  ["axes", "Long and short axis (A)"],
+  ["brush", "Brush (B)"],
+  ["eraser", "Eraser (E)"],
+  ["pan", "Hand (H)"],
+];
+const HINTS: Record<Tool, string> = {
+  smart: "Drag a box, or click inside the object. Alt-click what does not belong.",
+  scribble: "Draw a line inside the object. Alt draws what does not belong.",
+  axes: "Draw the longest axis, then the one across it.",
+  brush: "Paint. Alt erases.",
+  eraser: "Erase. Alt paints.",
+  pan: "Drag the picture.",
+};
+
+const WORK = ["pointerdown", "pointerup", "wheel", "keydown"] as const;
+const HINT_MS = 6000;
+const VERSIONS_MS = 15_000; // how soon a page sees what somebody else saved
+const FOLLOW_MS = 4000; // how soon a page sees what another page of the same person did
+
+/** Everything that the parts of the page share. */
+export class CaseView {
+  readonly session: CaseSession;
+  tool: Tool = "smart";
+  panes: Pane[] = [];
+  focused: Pane;
+  three = false;
+  readonly cine = new Cine({ ready: () => this.nextIsThere(), next: () => this.playOn(), changed: () => this.bar.draw() });
+  private surfaces: SurfacePane | null = null;
+  /** The state that was measured last, where it holds something. */
+  private outlined: number | null = null;
+  private reviewed: SliceScore | null = null;
+  private readonly bar: SliceBar;
+  private readonly all: Pane[];
+  private readonly panesBox = element("div", { class: "panes" });
+  private readonly side = element("aside", { class: "side", attributes: { "aria-label": "Objects and view" } });
+  private readonly hint = element("div", { class: "hint", attributes: { role: "status" } });
+  private readonly readout = element("div", { class: "readout" });
+  private readonly saving = element("span", { class: "saving", text: "Saved", attributes: { role: "status" } });
+  private readonly ready = element("span", { class: "ready", attributes: { role: "status" } });
+  private readonly looking: Looking;
+  private readonly activity: Activity;
+  private readonly working = (): void => this.work();
+  private readonly toolButtons = new Map<Tool, HTMLButtonElement>();
+  private readonly undoButton = iconButton("undo", "Undo (Ctrl+Z)", () => this.session.undo());
+  private readonly redoButton = iconButton("redo", "Redo (Ctrl+Y)", () => this.session.redo());
+  private readonly planesButton = iconButton("planes", "Three planes (P)", () => this.showPlanes(!this.three));
+  private readonly surfaceButton = iconButton("surface", "Surfaces in 3D (V)", () => this.showSurfaces(!this.surfaces));
+  private readonly finishing: Finishing;
+  readonly editing: Editing;
+  readonly versions: Versions;
+  readonly jobs: JobRunner;
+  private readonly panel: PanelState;
+  private panelDue = false;
+  private measuring: ReturnType<typeof setTimeout> | null = null;
+  private quieting: ReturnType<typeof setTimeout> | null = null;
+  private readonly refreshing: ReturnType<typeof setInterval>;
+  private readonly following: ReturnType<typeof setInterval>;
+  private startedWindow = { level: 0, width: 1, invert: false };
+
+  constructor(page: HTMLElement, info: api.CaseInfo, state: api.CaseState) {
+    this.session = new CaseSession(info, state, {
+      draw: () => this.draw(),
+      panel: () => this.drawPanel(),
+      saving: (sending, waiting) => this.showSaving(sending, waiting),
+      problem: (error) => this.problem(error),
+      busy: (words) => this.say(words),
+    });
+    this.looking = new Looking({
+      look: (axis, index) => api.lookAt(info, axis, index), ask: (axis, index) => api.isEmbedded(info, axis, index), told: (state) => this.showReady(state),
+    });
+    this.finishing = new Finishing(info, { say: (words) => this.say(words), problem: (error) => this.problem(error) });
+    this.activity = new Activity((events) => api.recordActivity(info, events));
+    for (const kind of WORK) window.addEventListener(kind, this.working, { passive: true });
+    this.bar = new SliceBar(() => this.barScene(), { goTo: (index) => this.session.goTo(this.focused.plane, index), play: () => this.cine.toggle(), speed: (rate) => this.cine.speed(rate) });
+    this.editing = new Editing(this.session);
+    this.versions = new Versions(info, { draw: () => this.draw(), panel: () => this.drawPanel(), problem: (error) => this.problem(error) });
+    this.jobs = new JobRunner(this.session, { changed: () => this.onJob(), problem: (error) => this.problem(error) });
+    this.all = this.session.planes.map((plane) => new Pane(plane, () => this.scene(plane), this.gestures(plane), `${plane.name} slices of ${info.title}`));
+    this.focused = this.all[0] as Pane;
+    this.panel = {
+      progress: null, measured: [], brushMm: info.spacing ? Math.max(1, info.spacing[2] * 6) : 6, setBrush: (mm) => this.setBrush(mm), range: null,
+      setRange: (range) => this.setRange(range), editing: this.editing, versions: this.versions, plane: this.focused.plane,
+    };
+    this.panesBox.dataset["tool"] = this.tool;
+    page.replaceChildren(element("div", { class: "case-page" }, this.top(info), this.toolbar(), this.panesBox, this.side));
+    this.showPlanes(false);
+    this.drawPanel();
+    this.setTool("smart");
+    this.measure();
+    void this.versions.refresh();
+    this.refreshing = setInterval(() => {
+      if (document.visibilityState === "visible") void this.versions.refresh();
+    }, VERSIONS_MS);
+    this.following = setInterval(() => {
+      if (document.visibilityState === "visible" && !this.jobs.running) void this.session.follow().catch((error: unknown) => this.problem(error));
+    }, FOLLOW_MS);
+  }
+
+  get brushMm(): number {
+    return this.panel.brushMm;
+  }
+
+  private top(info: api.CaseInfo): HTMLElement {
+    return element("header", { class: "top" },
+      iconButton("back", "Back to the cases", () => (window.location.hash = "")),
+      element("div", { class: "top-title" }, element("strong", { text: info.title }), element("small", { text: describe(info) })),
+      this.undoButton, this.redoButton, this.saving, this.ready, element("div", { class: "grow" }),
+      ...(this.session.planes.length > 1 ? [this.planesButton, this.surfaceButton] : []),
+      iconButton("theme", "Light or dark", switchTheme),
+      button("?", showKeys, { class: "icon-button", hint: "Keys and gestures (?)" }),
+      element("div", { class: "divider" }), ...this.finishing.controls());
+  }
+
+  private toolbar(): HTMLElement {
+    for (const [tool, words] of TOOLS) this.toolButtons.set(tool, iconButton(tool, words, () => this.setTool(tool)));
+    return element("nav", { class: "tools", attributes: { "aria-label": "Tools" } }, ...this.toolButtons.values());
+  }
+
+  private scene(plane: Plane): Scene {
+    const { session } = this;
+    const index = session.position[plane.axis];
+    return {
+      slice: session.slices.get(plane.axis, index), labels: session.labelsAt(plane), other: this.versions.at(plane.axis, index), difference: this.versions.difference,
+      otherVersion: `${session.labelsVersion}/${plane.axis}/${index}/${this.versions.chosen?.revision ?? 0}`, labelsVersion: `${session.labelsVersion}/${plane.axis}/${index}`,
+      colors: session.colors, hidden: session.hidden, active: session.active, opacity: session.opacity, windowing: session.windowing,
+      index, crosshair: this.three ? session.crosshair(plane) : this.keyboardCrosshair(plane), drawn: session.drawnOn(plane), tool: this.tool, brushMm: this.panel.brushMm, busy: false,
+    };
+  }
+
+  private keyboardCrosshair(plane: Plane): Point | null {
+    return this.crosshairShown ? this.session.crosshair(plane) : null;
+  }
+
+  crosshairShown = false;
+
+  private gestures(plane: Plane): Gestures {
+    const { session } = this;
+    return {
+      scroll: (steps) => session.scroll(plane, steps),
+      window: (dx, dy, begin) => {
+        if (begin) this.startedWindow = session.windowing;
+        session.windowing = dragged(session.windowing, dx, dy, this.startedWindow.width);
+        this.draw();
+        this.drawPanel();
+      },
+      box: (box) => this.box(plane, box),
+      click: (at, outside) => session.click(plane, at, outside),
+      scribble: (points, outside) => session.points(plane, points, outside),
+      axes: (long, short) => session.axes(plane, long, short),
+      stroke: (from, to, erase, radius) => session.stroke(plane, from, to, erase, radius, erase ? null : this.panel.range),
+      strokeEnd: () => session.strokeEnd(),
+      move: (at) => session.moveTo(plane, at),
+      hover: (words) => (this.readout.textContent = words),
+      focus: () => {
+        this.focused = this.all.find((pane) => pane.plane === plane) as Pane;
+        this.panel.plane = plane;
+        this.drawPanel();
+      },
+    };
+  }
+
+  box(plane: Plane, box: Box): void {
+    this.session.box(plane, box);
+    this.say("");
+  }
+
+  setTool(tool: Tool): void {
+    this.tool = tool;
+    this.panesBox.dataset["tool"] = tool;
+    for (const [name, made] of this.toolButtons) made.setAttribute("aria-pressed", String(name === tool));
+    this.say(HINTS[tool]);
+    this.draw();
+  }
+
+  setBrush(mm: number): void {
+    this.panel.brushMm = Math.min(30, Math.max(0.5, mm));
+    this.draw();
+  }
+
+  setRange(range: Range | null): void {
+    this.panel.range = range;
+    this.drawPanel();
+  }
+
+  /** Take the brush's range from what lies under it, or paint everything again. */
+  rangeUnder(): void {
+    const at = this.focused.under;
+    const { plane } = this.focused;
+    const slice = this.session.slices.get(plane.axis, this.session.position[plane.axis]);
+    const radius: Point = [this.brushMm / plane.columnMm, this.brushMm / plane.rowMm];
+    const range = this.panel.range ? null : rangeUnder(slice, at ?? this.session.crosshair(plane), radius);
+    this.setRange(range);
+    this.say(range ? `The brush paints ${range.low} to ${range.high} only` : "The brush paints every value");
+  }
+
+  showPlanes(three: boolean): void {
+    this.three = three && this.all.length > 1;
+    this.planesButton.setAttribute("aria-pressed", String(this.three));
+    this.panesBox.classList.toggle("three", this.three);
+    this.panes = this.three ? this.all : [this.focused];
+    this.layOut();
+  }
+
+  /** Surfaces beside the planes; they are made when somebody asks for them. */
+  showSurfaces(shown: boolean): void {
+    if (shown === (this.surfaces !== null) || this.all.length === 1) return;
+    this.surfaces?.close();
+    const { session } = this;
+    this.surfaces = !shown ? null : new SurfacePane(
+      () => ({
+        shape: session.info.shape, affine: session.info.affine ?? [], position: session.position, plane: this.focused.plane, state: this.outlined,
+        colors: new Map([...session.colors].filter(([label]) => !session.hidden.has(label))),
+      }),
+      { load: () => api.loadSurfaces(session.info), goTo: (index) => session.moveAll(index), failed: (error) => this.problem(error) });
+    this.surfaceButton.setAttribute("aria-pressed", String(shown));
+    this.layOut();
+  }
+
+  get surfacesShown(): boolean {
+    return this.surfaces !== null;
+  }
+
+  private layOut(): void {
+    this.panesBox.classList.toggle("beside", this.surfaces !== null);
+    const bar = this.focused.plane.count > 1 || this.three ? this.bar.root : null;
+    const grid = element("div", { class: "pane-grid" }, ...this.panes.map((pane) => pane.root), this.surfaces?.root);
+    this.panesBox.replaceChildren(grid, ...(bar ? [bar] : []), this.readout, this.hint);
+    this.draw();
+  }
+
+  private barScene() {
+    const { session, focused: { plane } } = this;
+    return {
+      plane, index: session.position[plane.axis], playing: this.cine.playing, perSecond: this.cine.perSecond, color: session.colorOf(session.active),
+      scores: session.scores.filter((one) => one.label === session.active && one.axis === plane.axis),
+      marked: session.markers.filter((marker) => marker.label === session.active && marker.axis === plane.axis).map((marker) => marker.index),
+    };
+  }
+
+  private nextIsThere(): boolean {
+    const { plane } = this.focused;
+    const next = (this.session.position[plane.axis] + 1) % plane.count;
+    return next === 0 || this.session.slices.get(plane.axis, next) !== null; // from the last to the first nothing was loaded ahead
+  }
+
+  private playOn(): void {
+    const { plane } = this.focused;
+    const next = (this.session.position[plane.axis] + 1) % plane.count;
+    this.session.goTo(plane, next);
+    this.session.direction = 1;
+  }
+
+  setWindow(level: number, width: number): void {
+    this.session.windowing = { ...this.session.windowing, level, width };
+    this.draw();
+    this.drawPanel();
+  }
+
+  invert(): void {
+    this.session.windowing = { ...this.session.windowing, invert: !this.session.windowing.invert };
+    this.draw();
+    this.drawPanel();
+  }
+
+  nextWindow(): void {
+    const { presets, windowing } = this.session;
+    const at = presets.findIndex((preset) => preset.level === windowing.level && preset.width === windowing.width);
+    const next = presets[(at + 1) % presets.length];
+    if (next) this.setWindow(next.level, next.width);
+  }
+
+  draw(): void {
+    this.session.need(this.panes.map((pane) => pane.plane));
+    this.versions.need(this.panes.map(({ plane }): [number, number] => [plane.axis, this.session.position[plane.axis]]));
+    this.followSlice();
+    for (const pane of this.panes) pane.draw();
+    this.bar.draw();
+    this.surfaces?.update();
+    if (!this.cine.playing) this.looking.at(this.focused.plane.axis, this.session.position[this.focused.plane.axis]);
+  }
+
+  /** The panel tells of the slice that is shown, so that it follows it. */
+  private followSlice(): void {
+    const { plane } = this.focused;
+    const told = `${plane.axis}/${this.session.position[plane.axis]}`;
+    if (told !== this.toldOf) this.drawPanel();
+    this.toldOf = told;
+  }
+
+  private toldOf = "";
+
+  drawPanel(): void {
+    if (this.panelDue) return;
+    this.panelDue = true;
+    requestAnimationFrame(() => {
+      this.panelDue = false;
+      if (this.side.contains(document.activeElement) && document.activeElement instanceof HTMLInputElement) return;
+      const { state } = this.session;
+      this.undoButton.disabled = !state.canUndo;
+      this.redoButton.disabled = !state.canRedo;
+      keepFocus(this.side, () => this.side.replaceChildren(...sidePanel(this.session, this.panel, {
+        outline: () => void this.jobs.outline(), stop: () => void this.jobs.stop(), neighbours: () => this.updateNeighbours(), interpolate: () => this.interpolate(), nextDoubtful: () => this.nextDoubtful(), goTo: (place) => this.review(place), redraw: () => this.redraw(),
+        setWindow: (level, width) => this.setWindow(level, width), invert: () => this.invert(),
+      })));
+    });
+  }
+
+  /** Words over the picture; they go by themselves. */
+  say(words: string): void {
+    this.hint.textContent = words;
+    if (this.quieting) clearTimeout(this.quieting);
+    this.quieting = setTimeout(() => (this.hint.textContent = ""), HINT_MS);
+  }
+
+  private showSaving(sending: "saved" | "saving" | "away", waiting: number): void {
+    this.saving.className = sending === "saved" ? "saving" : sending === "saving" ? "saving busy" : "saving away";
+    this.saving.textContent = sending === "saved" ? "Saved" : sending === "saving" ? "Saving" : `Server away; ${waiting} kept here`;
+    if (sending !== "saved") return;
+    if (this.versions.chosen) void this.versions.refresh();
+    if (this.session.state.revision !== null) this.finishing.begun();
+    this.measure();
+  }
+
+  private showReady(state: "ready" | "preparing"): void {
+    this.ready.className = state === "ready" ? "ready" : "ready preparing";
+    this.ready.textContent = state === "ready" ? "Model ready" : "Model reads this slice";
+    this.ready.title = state === "ready" ? "The model has seen this slice: a prompt answers at once." : "You can draw already; the first answer on this slice comes when the model has read it.";
+  }
+
+  private problem(error: unknown): void {
+    if (error instanceof AwayError) this.showSaving("away", 0);
+    else note(inWords(error), true);
+  }
+
+  private measure(): void {
+    if (this.measuring) clearTimeout(this.measuring);
+    this.measuring = setTimeout(() => void this.measureNow(), 250);
+  }
+
+  private async measureNow(): Promise<void> {
+    const { session } = this;
+    if (session.outbox.waiting.length) return; // it is measured once that is saved
+    const { revision } = session.state;
+    if (revision === null) [this.panel.measured, session.scores] = [[], []];
+    else {
+      try {
+        [this.panel.measured, session.scores] = await Promise.all([api.measure(session.info), api.loadScores(session.info)]);
+      } catch (error) {
+        if (!(error instanceof AwayError)) this.problem(error);
+        return;
+      }
+    }
+    this.outlined = this.panel.measured.length ? revision : null;
+    this.bar.draw();
+    this.surfaces?.update();
+    this.drawPanel();
+  }
+
+  /** A job began, moved or ended. */
+  private onJob(): void {
+    this.panel.progress = this.jobs.progress;
+    if (!this.jobs.running) this.measure();
+    this.drawPanel();
+  }
+
+  private redraw(): void {
+    this.draw();
+    this.drawPanel();
+  }
+
+  updateNeighbours(): void {
+    const { plane } = this.focused;
+    const here = this.session.position[plane.axis];
+    void this.jobs.neighbours(plane.axis, here, this.editing.reach, this.editing.corrected(plane).filter((slice) => slice !== here));
+  }
+
+  interpolate(): void {
+    this.editing.interpolate(this.focused.plane);
+  }
+
+  /** The outline of the next version, and after the last one none. */
+  async nextVersion(): Promise<void> {
+    if (!this.versions.known.length) await this.versions.refresh();
+    if (!this.versions.known.length) this.say("Nobody else has drawn in this case");
+    else this.say(this.versions.next() ? "In a lighter colour: the version that the panel names" : "No other version is shown");
+  }
+
+  toggleDifference(): void {
+    this.versions.difference = !this.versions.difference;
+    if (!this.versions.chosen && this.versions.difference) void this.nextVersion();
+    this.redraw();
+  }
+
+  takeObject(): void {
+    const { chosen } = this.versions;
+    if (!chosen) this.say("Choose a version to take it from first (C)");
+    else if (!this.session.lockedObjects.has(this.session.active)) this.session.step({ step: "take", revision: chosen.revision, label: this.session.active }, "It is the same already");
+  }
+
+  /** Put the cursor into the name of the chosen object. */
+  focusName(): void {
+    const field = this.side.querySelector<HTMLInputElement>(".object.active .object-name");
+    field?.focus();
+    field?.select();
+  }
+
+  toggleWhole(): void {
+    this.editing.whole = !this.editing.whole;
+    this.say(this.editing.whole ? "Shapes change the whole object" : "Shapes change this slice");
+    this.drawPanel();
+  }
+
+  /** The slice that the model was least sure of, and after it the next. */
+  nextDoubtful(): void {
+    const next = nextAfter(ranked(this.session.scores, this.session.active), this.session.position, this.reviewed);
+    if (next) this.review(next);
+    else this.say("No slice has a score yet. Prompt the model first.");
+  }
+
+  private review(place: SliceScore): void {
+    const pane = this.all.find((item) => item.plane.axis === place.axis);
+    if (!pane) return;
+    this.reviewed = place;
+    if (!this.three && pane !== this.focused) {
+      this.focused = pane;
+      this.showPlanes(false);
+    }
+    this.session.goTo(pane.plane, place.index);
+    this.say(`Slice ${place.index + 1}: the model’s score is ${place.score.toFixed(2)}`);
+    this.drawPanel();
+  }
+
+  /** Somebody works: in which phase, for the report of the study. */
+  private work(): void {
+    const { session } = this;
+    const drawn = session.state.objects.some((item) => this.panel.measured.some((one) => one.label === item.label && item.label === session.active));
+    const reviewing = this.reviewed !== null && session.position[this.reviewed.axis] === this.reviewed.index;
+    this.activity.note(reviewing || this.finishing.done ? "review" : drawn ? "refining" : "marking");
+  }
+
+  close(): void {
+    for (const kind of WORK) window.removeEventListener(kind, this.working);
+    this.activity.close();
+    clearInterval(this.following);
+    clearInterval(this.refreshing);
+    this.cine.stop();
+    this.looking.close();
+    this.surfaces?.close();
+    this.session.close();
+    void this.jobs.stop();
+  }
+}
+
+export async function openCase(page: HTMLElement, id: string): Promise<() => void> {
+  page.replaceChildren(element("div", { class: "empty", text: "Opening the case", attributes: { role: "status" } }));
+  try {
+    const info = await api.loadCase(id);
+    document.title = `${info.title} · MedSAM`;
+    const view = new CaseView(page, info, await api.loadState(info));
+    const forget = listenForKeys(view);
+    showTour();
+    view.focused.focus();
+    return () => {
+      forget();
+      view.close();
+    };
+  } catch (error) {
+    const told = inWords(error);
+    page.replaceChildren(element("div", { class: "empty" }, element("p", { text: told.title }), element("p", { text: told.detail }),
+      element("p", {}, button("Back to the cases", () => (window.location.hash = "")))));
+    return () => undefined;
+  }
+}

@@ -1,0 +1,470 @@
+/** One open case: where one looks, what the server holds, what was done and not yet acknowledged. Knows no element of the page. */
+
+import { AwayError, Refused } from "./api.ts";
+import * as api from "./case_api.ts";
+import type { CaseInfo, CaseState, LabelledObject } from "./case_api.ts";
+import { stampLine, type LabelSlice } from "./contours.ts";
+import { otherAxes, planesOf, type Plane, type Point, type Triple } from "./geometry.ts";
+import { samePlace, type Box, type CaseDeed, type EditDeed, type Place, type PromptDeed, type MoveDeed, type StepDeed } from "./deeds.ts";
+import { freshKey, Outbox, type Sending } from "./outbox.ts";
+import type { Drawn } from "./pane.ts";
+import { runsWhere, withEdit, withMask } from "./label_runs.ts";
+import type { SliceScore } from "./review.ts";
+import type { SliceImage } from "./slice_image.ts";
+import { around, SliceStore } from "./slice_store.ts";
+import { sendStep, type Step } from "./steps_api.ts";
+import { inRange, type Range } from "./thresholds.ts";
+import { presetsOf, type Windowing } from "./windows.ts";
+
+export type { Box };
+
+interface Prompts {
+  box: Box | null;
+  points: Point[];
+  inside: boolean[];
+}
+
+/** Long and short axes or a box that mark an object on one slice, for the 3D job. */
+export interface Marker extends Place {
+  label: number;
+  box: Box | null;
+  axes: Point[];
+}
+
+export interface Listener {
+  /** Something on the panes changed. */
+  draw(): void;
+  /** Something in the panel changed. */
+  panel(): void;
+  saving(state: Sending, waiting: number): void;
+  problem(error: unknown): void;
+  /** The model is at work on this slice, or not any more. */
+  busy(words: string): void;
+}
+
+export class CaseSession {
+  readonly planes: Plane[];
+  readonly slices: SliceStore<SliceImage>;
+  readonly labels: SliceStore<LabelSlice>;
+  readonly prompts = new Map<string, Prompts>();
+  readonly hidden = new Set<number>();
+  readonly lockedObjects: Set<number>;
+  readonly info: CaseInfo;
+  state: CaseState;
+  markers: Marker[] = [];
+  /** How sure the model was of each slice, as the server keeps it with the state. */
+  scores: SliceScore[] = [];
+  position: Triple;
+  direction = 1;
+  active = 1;
+  opacity = 0.3;
+  windowing: Windowing;
+  readonly outbox: Outbox<CaseDeed>;
+  private readonly listener: Listener;
+  private editing: { place: Place; before: Uint16Array; slice: LabelSlice; changed: boolean } | null = null;
+  private shown = new Map<string, { stamp: number; slice: LabelSlice }>();
+  private stamp = 0;
+
+  constructor(info: CaseInfo, state: CaseState, listener: Listener) {
+    this.info = info;
+    this.state = state;
+    this.listener = listener;
+    this.planes = planesOf({ shape: info.shape, spacing: info.spacing, affine: info.affine });
+    this.position = info.shape.map((count) => Math.floor(count / 2)) as Triple;
+    this.windowing = { level: (info.range[0] + info.range[1]) / 2, width: Math.max(info.range[1] - info.range[0], 1e-6), invert: false };
+    this.active = state.objects[0]?.label ?? 1;
+    this.lockedObjects = new Set(JSON.parse(window.localStorage.getItem(`medsam-locked-${info.id}`) ?? "[]") as number[]);
+    const arrived = (): void => listener.draw();
+    const failed = (error: unknown): void => listener.problem(error);
+    this.slices = new SliceStore<SliceImage>(
+      { load: (axis, index, signal) => api.loadSlice(info, axis, index, signal), bytesOf: (slice) => slice.values.byteLength },
+      arrived, failed,
+    );
+    this.labels = new SliceStore<LabelSlice>(
+      { load: (axis, index, signal) => this.loadLabels(axis, index, signal), bytesOf: (slice) => slice.labels.byteLength },
+      () => { this.stamp++; listener.draw(); }, failed, 64 * 1024 * 1024,
+    );
+    this.outbox = new Outbox<CaseDeed>(
+      window.localStorage, `medsam-outbox-${info.id}`, (deed) => this.send(deed),
+      (sending, waiting) => listener.saving(sending, waiting.length), (deed, error) => this.onRefused(deed, error),
+    );
+    for (const deed of this.outbox.waiting) this.showWaiting(deed);
+    this.outbox.start();
+  }
+
+  /** Take over what another page of the same person did, when nothing of this one waits. */
+  async follow(): Promise<void> {
+    if (this.outbox.waiting.length || this.editing) return;
+    if ((await api.loadVersion(this.info)) !== this.state.version && !this.outbox.waiting.length) {
+      this.replaceState(await api.loadState(this.info));
+    }
+  }
+
+  /** Objects that are locked, for what the server does. */
+  get kept(): number[] {
+    return [...this.lockedObjects].sort((one, two) => one - two);
+  }
+
+  get labelsVersion(): string {
+    return `${this.state.version}.${this.stamp}`;
+  }
+
+  get presets() {
+    return presetsOf(this.info.modality, ...this.info.range);
+  }
+
+  close(): void {
+    this.outbox.close();
+    this.slices.want([]);
+    this.labels.want([]);
+  }
+
+  retry(): void {
+    this.outbox.retry();
+  }
+
+  /** Ask for what the shown planes need. */
+  need(planes: Plane[]): void {
+    const wanted: [number, number][] = planes.map((plane) => [plane.axis, this.position[plane.axis]]);
+    const here = [...wanted];
+    for (const plane of planes) {
+      for (const index of around(this.position[plane.axis], plane.count, this.direction)) wanted.push([plane.axis, index]);
+    }
+    this.slices.want(wanted);
+    if (this.state.revision !== null) this.labels.want([...here, ...planes.flatMap((plane) => around(this.position[plane.axis], plane.count, this.direction, 4, 2).map((index): [number, number] => [plane.axis, index]))]);
+  }
+
+  /** The mask of the slice that a plane shows, with what was drawn on it and not yet acknowledged; null while it is loaded. */
+  labelsAt(plane: Plane): LabelSlice | null {
+    const place = { axis: plane.axis, index: this.position[plane.axis] };
+    if (this.editing && samePlace(this.editing.place, place)) return this.editing.slice;
+    const known = this.state.revision === null ? emptySlice(plane) : this.labels.get(place.axis, place.index);
+    const edits = this.outbox.waiting.filter((deed) => deed.kind === "edit" && samePlace(deed, place)) as EditDeed[];
+    if (!known || !edits.length) return known;
+    const key = `${place.axis}/${place.index}`;
+    const before = this.shown.get(key);
+    if (before?.stamp === this.stamp) return before.slice;
+    const slice = { ...known, labels: edits.reduce((labels, deed) => withEdit(labels, deed), known.labels) };
+    this.shown = new Map([[key, { stamp: this.stamp, slice }]]);
+    return slice;
+  }
+
+  colorOf(label: number): string {
+    return this.state.objects.find((item) => item.label === label)?.color ?? api.paletteColor(label);
+  }
+
+  get colors(): Map<number, string> {
+    return new Map([...this.state.objects.map((item) => item.label), this.active].map((label) => [label, this.colorOf(label)]));
+  }
+
+  drawnOn(plane: Plane): Drawn[] {
+    const index = this.position[plane.axis];
+    const drawn: Drawn[] = [];
+    const prompts = this.prompts.get(`${this.active}/${plane.axis}/${index}`);
+    const color = this.colorOf(this.active);
+    if (prompts?.box) drawn.push({ kind: "box", points: [[prompts.box[0], prompts.box[1]], [prompts.box[2], prompts.box[3]]], color });
+    prompts?.points.forEach((point, at) => drawn.push({ kind: prompts.inside[at] ? "inside" : "outside", points: [point], color }));
+    for (const marker of this.markers) {
+      if (marker.axis !== plane.axis || marker.index !== index) continue;
+      if (marker.axes.length) drawn.push({ kind: "axes", points: marker.axes, color: this.colorOf(marker.label) });
+    }
+    return drawn;
+  }
+
+  scroll(plane: Plane, steps: number): void {
+    this.goTo(plane, this.position[plane.axis] + steps);
+  }
+
+  goTo(plane: Plane, index: number): void {
+    const next = Math.min(plane.count - 1, Math.max(0, Math.round(index)));
+    this.direction = next - this.position[plane.axis] || this.direction;
+    this.position[plane.axis] = next;
+    this.listener.draw();
+  }
+
+  /** Put the crosshair on a point of a plane. */
+  moveTo(plane: Plane, [x, y]: Point): void {
+    const [rowAxis, columnAxis] = otherAxes(plane.axis);
+    const bounded = (value: number, axis: 0 | 1 | 2): number => Math.min(this.info.shape[axis] - 1, Math.max(0, Math.round(value)));
+    this.position[rowAxis] = bounded(y, rowAxis);
+    this.position[columnAxis] = bounded(x, columnAxis);
+    this.listener.draw();
+  }
+
+  /** Put the crosshair on a voxel, in all planes. */
+  moveAll(index: readonly [number, number, number]): void {
+    this.position = index.map((value, axis) => Math.min((this.info.shape[axis] as number) - 1, Math.max(0, Math.round(value)))) as Triple;
+    this.listener.draw();
+  }
+
+  crosshair(plane: Plane): Point {
+    const [rowAxis, columnAxis] = otherAxes(plane.axis);
+    return [this.position[columnAxis], this.position[rowAxis]];
+  }
+
+  box(plane: Plane, box: Box): void {
+    this.setPrompts(plane, { box, points: [], inside: [] });
+  }
+
+  click(plane: Plane, at: Point, outside: boolean): void {
+    this.points(plane, [at], outside);
+  }
+
+  /** Clicks, or the points of a scribble; they refine what was drawn on this slice before. */
+  points(plane: Plane, points: Point[], outside: boolean): void {
+    const before = this.prompts.get(`${this.active}/${plane.axis}/${this.position[plane.axis]}`) ?? { box: null, points: [], inside: [] };
+    const more = points.map(([x, y]): Point => [Math.round(x * 100) / 100, Math.round(y * 100) / 100]);
+    this.setPrompts(plane, { box: before.box, points: [...before.points, ...more], inside: [...before.inside, ...more.map(() => !outside)] });
+  }
+
+  private setPrompts(plane: Plane, prompts: Prompts): void {
+    const place = { axis: plane.axis, index: this.position[plane.axis] };
+    this.ensureObject(this.active);
+    this.prompts.set(`${this.active}/${place.axis}/${place.index}`, prompts);
+    this.noteMarker({ ...place, label: this.active, box: prompts.box, axes: [] });
+    this.listener.draw();
+    this.outbox.push({ kind: "prompt", key: freshKey(), label: this.active, ...place, ...prompts, kept: this.kept.filter((label) => label !== this.active) });
+    if (this.isDrawn(plane)) this.listener.busy("You drew this slice by hand, so the model leaves it alone. Shift + R lets the model have it.");
+  }
+
+  /** Whether the active object was drawn by hand on the slice that a plane shows. */
+  isDrawn(plane: Plane): boolean {
+    return (this.state.drawn[this.active]?.[plane.axis] ?? []).includes(this.position[plane.axis]);
+  }
+
+  /** Long and short axis of the active object on this slice; they mark it for the 3D job and prompt this slice by their box. */
+  axes(plane: Plane, long: [Point, Point], short: [Point, Point] | null): void {
+    const points = [...long, ...(short ?? [])];
+    const xs = points.map((point) => point[0]);
+    const ys = points.map((point) => point[1]);
+    const box: Box = [
+      Math.max(0, Math.min(...xs)), Math.max(0, Math.min(...ys)),
+      Math.min(plane.columns, Math.max(...xs)), Math.min(plane.rows, Math.max(...ys)),
+    ];
+    if (box[2] - box[0] < 1 || box[3] - box[1] < 1) return;
+    this.setPrompts(plane, { box, points: [], inside: [] });
+    this.noteMarker({ axis: plane.axis, index: this.position[plane.axis], label: this.active, box, axes: points });
+    this.listener.draw();
+  }
+
+  private noteMarker(marker: Marker): void {
+    if (!marker.box) return;
+    this.markers = this.markers.filter((old) => old.label !== marker.label || old.axis !== marker.axis || old.index !== marker.index);
+    this.markers.push(marker);
+    this.listener.panel();
+  }
+
+  /** Paint or erase; the pixels change at once, the server gets the change when the stroke ends. */
+  stroke(plane: Plane, from: Point, to: Point, erase: boolean, radius: Point, range: Range | null = null): void {
+    const place = { axis: plane.axis, index: this.position[plane.axis] };
+    if (this.editing && !samePlace(this.editing.place, place)) this.strokeEnd();
+    if (!this.editing) {
+      const now = this.labelsAt(plane);
+      if (!now) return; // its mask is still on its way
+      this.editing = { place, before: now.labels, slice: { ...now, labels: now.labels.slice() }, changed: false };
+    }
+    if (stampLine(this.editing.slice, this.active, from, to, radius, { erase, kept: this.lockedObjects, allowed: range && inRange(this.slices.get(place.axis, place.index), range) })) {
+      this.editing.changed = true;
+      this.stamp++;
+      this.listener.draw();
+    }
+  }
+
+  strokeEnd(): void {
+    const edit = this.editing;
+    this.editing = null;
+    if (edit?.changed) this.pushEdit(edit.place, edit.before, edit.slice.labels);
+  }
+
+  /** Clear the active object from this slice. */
+  clearSlice(plane: Plane): void {
+    const now = this.labelsAt(plane);
+    if (!now?.labels.includes(this.active)) return;
+    const place = { axis: plane.axis, index: this.position[plane.axis] };
+    this.prompts.delete(`${this.active}/${place.axis}/${place.index}`);
+    this.pushEdit(place, now.labels, now.labels.map((label) => (label === this.active ? 0 : label)));
+  }
+
+  private pushEdit(place: Place, before: Uint16Array, after: Uint16Array): void {
+    const label = this.active;
+    this.ensureObject(label);
+    const painted = runsWhere(after.length, (at) => after[at] === label && before[at] !== label);
+    const erased = runsWhere(after.length, (at) => after[at] !== label && before[at] === label);
+    this.stamp++;
+    this.outbox.push({ kind: "edit", key: freshKey(), label, ...place, painted, erased });
+    this.listener.draw();
+  }
+
+  /** Tell the person something, over the picture. */
+  say(words: string): void {
+    this.listener.busy(words);
+  }
+
+  /** Let the server change the mask or its objects; one step of undo. */
+  step(step: Step, idle = ""): void {
+    this.outbox.push({ kind: "step", key: freshKey(), step, kept: this.kept, idle });
+  }
+
+  /** Rename an object, or give it another colour or code; one step of undo. */
+  describe(object: LabelledObject): void {
+    this.showObject(object);
+    this.step({ step: "describe", object: { label: object.label, name: object.name, color: api.rgb(object.color), code: object.code } });
+  }
+
+  undo(): void {
+    this.outbox.push({ kind: "undo", key: freshKey() });
+  }
+
+  redo(): void {
+    this.outbox.push({ kind: "redo", key: freshKey() });
+  }
+
+  private setObject(object: LabelledObject): void {
+    this.showObject(object);
+    this.outbox.push({ kind: "object", key: freshKey(), object });
+  }
+
+  private showObject(object: LabelledObject): void {
+    const others = this.state.objects.filter((item) => item.label !== object.label);
+    this.state = { ...this.state, objects: [...others, object].sort((one, two) => one.label - two.label) };
+    this.listener.panel();
+    this.listener.draw();
+  }
+
+  addObject(): void {
+    const label = Math.max(0, ...this.state.objects.map((item) => item.label)) + 1;
+    this.active = label;
+    this.ensureObject(label);
+  }
+
+  private ensureObject(label: number): void {
+    if (this.state.objects.some((item) => item.label === label)) return;
+    this.setObject({ label, name: `Object ${label}`, color: api.paletteColor(label), code: null });
+  }
+
+  toggleHidden(label: number): void {
+    if (!this.hidden.delete(label)) this.hidden.add(label);
+    this.listener.panel();
+    this.listener.draw();
+  }
+
+  /** Hide every object, or show all again. */
+  toggleHiddenAll(): void {
+    if (this.hidden.size) this.hidden.clear();
+    else for (const item of this.state.objects) this.hidden.add(item.label);
+    this.listener.panel();
+    this.listener.draw();
+  }
+
+  toggleLocked(label: number): void {
+    if (!this.lockedObjects.delete(label)) this.lockedObjects.add(label);
+    window.localStorage.setItem(`medsam-locked-${this.info.id}`, JSON.stringify(this.kept));
+    this.listener.panel();
+  }
+
+  activate(label: number, rebuild = true): void {
+    this.active = label;
+    this.hidden.delete(label);
+    if (rebuild) this.listener.panel();
+    this.listener.draw();
+  }
+
+  /** The server holds another state now, as after a job: forget every mask slice and fetch anew. */
+  replaceState(state: CaseState): void {
+    this.state = state;
+    this.labels.clear();
+    this.stamp++;
+    this.listener.panel();
+    this.listener.draw();
+  }
+
+  private async loadLabels(axis: number, index: number, signal?: AbortSignal): Promise<LabelSlice> {
+    if (this.state.revision === null) return emptySlice(this.planes.find((item) => item.axis === axis) as Plane);
+    return api.loadLabels(this.info, this.state.revision, axis, index, signal);
+  }
+
+  /** A server that was started anew with another token does not know this page until its address is opened: what was drawn waits. */
+  private async send(deed: CaseDeed): Promise<void> {
+    try {
+      await this.sendOnTop(deed);
+    } catch (error) {
+      if (error instanceof Refused && error.status === 401) throw new AwayError("the server has another token now");
+      throw error;
+    }
+  }
+
+  private async sendOnTop(deed: CaseDeed): Promise<void> {
+    if (deed.kind === "object") return api.saveObject(this.info, deed.object);
+    if (deed.seen !== undefined && (await this.arrivedBefore(deed.seen))) return;
+    for (let attempt = 0; ; attempt++) {
+      deed.seen = this.state.version;
+      this.outbox.remember();
+      try {
+        return await this.sendSeen(deed, deed.seen);
+      } catch (error) {
+        if (!(error instanceof Refused) || error.status !== 409 || attempt) throw error;
+        this.replaceState(await api.loadState(this.info)); // somebody else's page saved: this deed goes on top of it
+      }
+    }
+  }
+
+  /** Whether the server did a deed whose answer never came: then it stands one version further than when it was sent. */
+  private async arrivedBefore(version: number): Promise<boolean> {
+    const state = await api.loadState(this.info);
+    this.replaceState(state);
+    return state.version === version + 1;
+  }
+
+  private async sendSeen(deed: PromptDeed | EditDeed | MoveDeed | StepDeed, version: number): Promise<void> {
+    if (deed.kind === "prompt") {
+      this.listener.busy("The model is at work");
+      try {
+        const answer = await api.sendPrompt(this.info, version, deed);
+        this.take(answer.state, deed, (labels) => withMask(labels, answer.mask.runs, deed.label));
+      } finally {
+        this.listener.busy("");
+      }
+    } else if (deed.kind === "edit") {
+      const before = (this.state.revision === null ? null : this.labels.get(deed.axis, deed.index)) ?? (await this.loadLabels(deed.axis, deed.index));
+      const labels = withEdit(before.labels, deed);
+      this.take(await api.sendEdit(this.info, version, deed, labels), deed, () => labels, true);
+    } else if (deed.kind === "step") {
+      const changed = await sendStep(this.info, version, deed.step, deed.kept);
+      if (!changed && deed.idle) this.listener.busy(deed.idle);
+      this.replaceState(await api.loadState(this.info));
+      if (!this.state.objects.some((item) => item.label === this.active)) this.active = this.state.objects[0]?.label ?? 1;
+    } else {
+      this.prompts.clear();
+      this.replaceState(await api.sendMove(this.info, version, deed.kind));
+    }
+  }
+
+  /** A new state whose mask differs in one slice of one plane: that slice is known at once, the others of this plane stay. */
+  private take(state: Omit<CaseState, "objects">, place: Place, change: (labels: Uint16Array) => Uint16Array, certain = false): void {
+    const plane = this.planes.find((item) => item.axis === place.axis) as Plane;
+    const known = this.state.revision === null ? emptySlice(plane) : this.labels.get(place.axis, place.index);
+    this.state = { ...state, objects: this.state.objects };
+    this.stamp++;
+    // Where slices drawn by hand are kept from the model, only the server knows what came of it.
+    const sure = known !== null && (certain || !(Object.keys(state.drawn).length || this.lockedObjects.size));
+    if (sure) this.labels.set(place.axis, place.index, { ...known, labels: change(known.labels) });
+    this.labels.forget((axis, index) => axis !== place.axis || (index === place.index && !sure));
+    this.listener.panel();
+    this.listener.draw();
+  }
+
+  private showWaiting(deed: CaseDeed): void {
+    if (deed.kind === "prompt") this.prompts.set(`${deed.label}/${deed.axis}/${deed.index}`, { box: deed.box, points: deed.points, inside: deed.inside });
+  }
+
+  private onRefused(deed: CaseDeed, error: unknown): void {
+    if (deed.kind === "prompt") this.prompts.delete(`${deed.label}/${deed.axis}/${deed.index}`);
+    this.stamp++;
+    this.listener.problem(error);
+    this.listener.draw();
+  }
+}
+
+function emptySlice(plane: Plane): LabelSlice {
+  return { rows: plane.rows, columns: plane.columns, labels: new Uint16Array(plane.rows * plane.columns) };
+}
