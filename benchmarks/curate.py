@@ -23,10 +23,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from medsam.data.cards import Card, load_card
-from medsam.data.curate import Source, curate
-from medsam.data.layout import find_cases
-from medsam.data.store import Store
+from medsam.data.cards.card import Card, load_card
+from medsam.data.cases.paths import find_cases
+from medsam.data.store.curate import CuratedSource, curate
+from medsam.data.store.reading import Store
 from medsam.imaging.intensity import normalize
 from medsam.io.formats import read_image, read_mask
 
@@ -88,11 +88,11 @@ def one(name: str, root: Path, slices: int, reads: int) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "released").mkdir()
-        curate([Source(card, root)], folder / "warm")  # imports and file cache: both sides start warm
+        curate([CuratedSource(card, root)], folder / "warm")  # imports and file cache: both sides start warm
         count, theirs = released(card, root, slices, folder / "released")
         bytes_theirs = size_of(folder / "released") / count
         clock = Clock()
-        report = curate([Source(card, root)], folder / "store")
+        report = curate([CuratedSource(card, root)], folder / "store")
         ours = clock.read()
         summary = report.counts[name].summary
         bytes_ours = size_of(folder / "store") / summary.images

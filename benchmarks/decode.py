@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medsam.models.medsam import build
+from medsam.models.networks.medsam import build
 from published import segment_anything
 
 

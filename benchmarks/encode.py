@@ -24,7 +24,7 @@ import torch
 from PIL import Image as Picture
 from torch import Tensor
 
-from medsam.models.medsam import MedSAM, build
+from medsam.models.networks.medsam import MedSAM, build
 from published import PublishedTinyViT, peak_mib, segment_anything
 
 Encode = Callable[[Tensor], Tensor]

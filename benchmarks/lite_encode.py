@@ -67,7 +67,7 @@ def main() -> None:
     worst = dict.fromkeys(sides, 1.0)
     for number in range(max(ROUNDS, len(pictures)) + 1):
         picture, boxes = pictures[number % len(pictures)]
-        frame = ours.frame_of(*picture.shape[:2])
+        frame = ours.make_frame(*picture.shape[:2])
         image = torch.from_numpy(frame.image_to_model(picture))[None]
         masks = {}
         for name, encode in sides.items():

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medsam.models.catalog import fetch
-from medsam.models.checkpoint import load_checkpoint
-from medsam.models.tiny_vit import AttentionBlock, ConvBlock, ConvNorm, Merge, TinyViT, offset_index
+from medsam.models.networks.tiny_vit import AttentionBlock, ConvBlock, ConvNorm, Merge, TinyViT, number_offsets
+from medsam.models.weights.catalog import fetch
+from medsam.models.weights.checkpoint import load_checkpoint
 
 
 def peak_mib() -> float:
@@ -72,7 +72,7 @@ class PublishedTinyViT:
     def __init__(self, encoder: TinyViT) -> None:
         self.encoder = encoder
         self.biases = {
-            block: block.attn.attention_biases.detach()[:, offset_index(block.window)]
+            block: block.attn.attention_biases.detach()[:, number_offsets(block.window)]
             for block in encoder.modules()
             if isinstance(block, AttentionBlock)
         }

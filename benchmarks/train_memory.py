@@ -39,29 +39,29 @@ class Squares:
         return "squares"
 
     def unit(self, number: int):
-        from medsam.training.sources import Unit
+        from medsam.training.samples.sources import Unit
 
         return Unit(str(number), "squares", "unknown", "CC0")
 
     def read(self, number: int):
-        from medsam.training.sources import Slice
+        from medsam.training.samples.sources import TrainingSlice
 
         pixels = np.random.default_rng(number).integers(0, 100, (512, 512, 3), dtype=np.uint8)
         pixels[100:300, 150:350] += 100
         mask = np.zeros((512, 512), bool)
         mask[100:300, 150:350] = True
-        return Slice(pixels, [mask])
+        return TrainingSlice(pixels, [mask])
 
 
 def one(side: str, frame: int) -> dict[str, float]:
     """Train two steps; peak memory of the process or the GPU in MiB, and the seconds of the run."""
-    from medsam.models.catalog import CATALOG
-    from medsam.models.image_encoder import ImageEncoder
-    from medsam.models.mask_decoder import MaskDecoder
-    from medsam.models.medsam import MedSAM
-    from medsam.models.prompt_encoder import PromptEncoder
+    from medsam.models.networks.image_encoder import ImageEncoder
+    from medsam.models.networks.mask_decoder import MaskDecoder
+    from medsam.models.networks.medsam import MedSAM
+    from medsam.models.networks.prompt_encoder import PromptEncoder
+    from medsam.models.weights.catalog import CATALOG
     from medsam.training.config import TrainConfig
-    from medsam.training.loop import fit
+    from medsam.training.run.loop import fit
 
     config = TrainConfig(
         name=side, data=("squares",), tune_split="", epochs=1, global_batch=1, micro_batch=1, workers=0,
@@ -72,7 +72,7 @@ def one(side: str, frame: int) -> dict[str, float]:
     model = MedSAM(ImageEncoder(image_size=frame), PromptEncoder(image_size=frame, grid=frame // 16), MaskDecoder())
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        fit(config, Path(folder) / "run", model, manifest, Squares(), tune=None, measures={})
+        fit(config, Path(folder) / "run", model, manifest, Squares(), tune=None)
     peak = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else peak_mib()
     return {"peak_mib": round(peak), "seconds": round(time.perf_counter() - began, 1)}
 

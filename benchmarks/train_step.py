@@ -80,28 +80,28 @@ def released(frame: int) -> nn.Module:
 
 def ours(frame: int, *, checkpointed: bool, compiled: bool) -> nn.Module:
     """Our modules under the paper's recipe."""
-    from medsam.models.image_encoder import ImageEncoder
-    from medsam.models.mask_decoder import MaskDecoder
-    from medsam.models.medsam import MedSAM
-    from medsam.models.prompt_encoder import PromptEncoder
+    from medsam.models.networks.image_encoder import ImageEncoder
+    from medsam.models.networks.mask_decoder import MaskDecoder
+    from medsam.models.networks.medsam import MedSAM
+    from medsam.models.networks.prompt_encoder import PromptEncoder
     from medsam.training.config import TrainConfig
-    from medsam.training.objective import Objective
-    from medsam.training.parts import prepare
+    from medsam.training.learner.objective import Objective
+    from medsam.training.learner.trainable import set_trainable
 
     config = TrainConfig(data=("none",), checkpoint_activations=checkpointed, compile=compiled)
     prompts = PromptEncoder(image_size=frame, grid=frame // 16)
-    return Objective(prepare(MedSAM(ImageEncoder(image_size=frame), prompts, MaskDecoder()), config), config)
+    return Objective(set_trainable(MedSAM(ImageEncoder(image_size=frame), prompts, MaskDecoder()), config), config)
 
 
 def lite() -> nn.Module:
     """LiteMedSAM with every part learning, with weights that are random."""
-    from medsam.models.medsam import build
+    from medsam.models.networks.medsam import build
     from medsam.training.config import TrainConfig
-    from medsam.training.objective import Objective
-    from medsam.training.parts import prepare
+    from medsam.training.learner.objective import Objective
+    from medsam.training.learner.trainable import set_trainable
 
     config = TrainConfig(data=("none",))
-    return Objective(prepare(build("tiny_vit"), config), config)
+    return Objective(set_trainable(build("tiny_vit"), config), config)
 
 
 def model_of(side: str, frame: int) -> nn.Module:
@@ -115,9 +115,9 @@ def model_of(side: str, frame: int) -> nn.Module:
 
 def seconds_and_memory(side: str, frame: int, batch: int, rounds: int, device: str) -> dict[str, float]:
     """The fastest step after one to warm up, and the peak memory of the process or the GPU, MiB."""
-    from medsam.training.dataset import Batch
-    from medsam.training.loss import segmentation_loss
-    from medsam.training.memory import freed_memory_kept
+    from medsam.training.learner.loss import segmentation_loss
+    from medsam.training.run.allocator import keep_freed_memory
+    from medsam.training.samples.dataset import Batch
 
     generator = torch.Generator().manual_seed(0)
     image = torch.rand(batch, 3, frame, frame, generator=generator)
@@ -133,7 +133,7 @@ def seconds_and_memory(side: str, frame: int, batch: int, rounds: int, device: s
     with (
         nullcontext()
         if side in ("released", "lite_given_back")
-        else freed_memory_kept(torch.device(device), model.config)
+        else keep_freed_memory(torch.device(device), model.config)
     ):
         for _ in range(rounds + 1):
             began = time.perf_counter()
@@ -192,16 +192,16 @@ def stored(folder: Path) -> Path:
 
 def loading(store: Path, name: str, frame: int, workers: int) -> float:
     """Samples a second of the loader of `medsam train`, once its workers run."""
-    from medsam.models.catalog import CATALOG
+    from medsam.models.weights.catalog import CATALOG
     from medsam.training.config import TrainConfig
-    from medsam.training.dataset import Draws, micro_batches
-    from medsam.training.sources import StoreSource
+    from medsam.training.samples.dataset import Draws, load_batches
+    from medsam.training.samples.sources import StoreSource
 
     config = TrainConfig(data=(str(store),), global_batch=4, micro_batch=4, workers=workers)
     manifest = replace(CATALOG[name].manifest, frame_size=frame)
     draws = Draws(StoreSource(store, "train", by_picture=False), manifest, config)
     first = 2 + 4 * workers  # what may be loaded ahead before the clock starts
-    batches = micro_batches(draws, range(first + LOADED // 4), rank=0, world=1)
+    batches = load_batches(draws, range(first + LOADED // 4), rank=0, world=1)
     for _ in range(first):
         next(batches)
     began = time.perf_counter()

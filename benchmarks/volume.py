@@ -22,7 +22,7 @@ from medsam.imaging.boxes import box_from_mask
 from medsam.imaging.frame import Frame
 from medsam.imaging.image import Grid, Image
 from medsam.inference.predictor import load_predictor
-from medsam.inference.volume import segment_volume
+from medsam.inference.volume.objects import segment_volume
 from published import PublishedLiteMedSAM, peak_mib
 
 DEPTH = int(os.environ.get("MEDSAM_BENCH_DEPTH", "100"))  # fewer slices for a quick look
