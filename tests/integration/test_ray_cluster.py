@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
+import torch
 from PIL import Image as Picture
 from serving import prompt, serve
 
@@ -127,11 +130,22 @@ def noisy_scan(path: Path) -> Path:
     return path
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_node_killed_in_mid_annotation_changes_no_voxel(cluster, tmp_path):
     image = medsam.normalize(medsam.read_image(noisy_scan(tmp_path / "scan.nii.gz"), modality="MR"))
     markers = [Marker(1, k, ((20.0, 48.0), (68.0, 48.0), (44.0, 24.0), (44.0, 72.0))) for k in (2, DEPTH - 3)]
     options = ModelOptions("openmedsam-lite", device="cpu")
-    alone = medsam.annotate(options.load(), image, markers)
+    with one_thread():  # as an actor on one core has; another number of threads rounds otherwise
+        alone = medsam.annotate(options.load(), image, markers)
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     cluster.wait_for_nodes()
     predictor = options.load(EngineOptions("ray", cluster.address))
@@ -146,7 +160,8 @@ def test_a_node_killed_in_mid_annotation_changes_no_voxel(cluster, tmp_path):
     made = medsam.annotate(predictor, image, markers, progress=lose_a_node)
     assert lost == [3] and len(made.boxes[1]) == DEPTH - 4  # it really was mid-run
     assert np.array_equal(made.mask.labels, alone.mask.labels) and made.mask.labels.any()
-    assert made.scores == alone.scores
+    assert made.scores.keys() == alone.scores.keys() == {1}
+    assert made.scores[1] == pytest.approx(alone.scores[1], abs=1e-5)
     ray.shutdown()
     with pytest.raises(RemoteError, match="a cluster that was left"):
         predictor.embed(image.slice_rgb(0))
