@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 
 import pytest
 
-from medsam.server.worker import Closing, ModelWorker, QueueFull, Superseded
+from medsam.server.worker import MOST_PASSED, Closing, ModelWorker, QueueFull, Superseded
 
 
 @pytest.fixture
@@ -31,6 +33,43 @@ def test_the_newest_prompt_of_the_case_that_waits_longest_comes_first(worker: Mo
     for future in futures:
         future.result(10)
     assert order[0] == 3 and set(order) == {1, 2, 3}
+
+
+def test_newer_prompts_that_keep_coming_pass_an_older_one_a_few_times_and_no_more(worker: ModelWorker) -> None:
+    go, order = held(worker), []
+
+    def answer(n: int) -> None:
+        order.append(n)
+        if 0 < n < 20:  # somebody who asks again as soon as there is an answer
+            futures.append(worker.prompt("a", (n + 1,), lambda: answer(n + 1)))
+
+    futures = [worker.prompt("a", (0,), lambda: answer(0)), worker.prompt("a", (1,), lambda: answer(1))]
+    go.set()
+    futures[0].result(10)
+    assert order[: order.index(0)] == list(range(1, MOST_PASSED + 1))
+    while len(order) < 21:
+        futures[-1].result(10)
+
+
+def test_an_error_that_is_kept_holds_nothing_of_what_was_worked_on(worker: ModelWorker) -> None:
+    class Mask:
+        pass
+
+    def fail() -> None:
+        mask = Mask()
+        seen.append(weakref.ref(mask))
+        try:
+            raise KeyError
+        except KeyError:
+            raise ValueError from None
+
+    seen: list[weakref.ref[Mask]] = []
+    gc.disable()
+    try:
+        future = worker.prompt("a", (1,), fail)
+        assert isinstance(future.exception(10), ValueError) and seen[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_a_newer_prompt_takes_the_place_of_an_older_one(worker: ModelWorker) -> None:

@@ -31,6 +31,7 @@ from medsam.server import (
 )
 from medsam.server.leases import Leases
 from medsam.server.lifecycle import Lifecycle
+from medsam.server.memory import tidy_memory
 from medsam.server.metrics import Metrics
 from medsam.server.page import PAGE, PageFiles
 from medsam.server.problems import install_problems
@@ -43,6 +44,7 @@ from medsam.server.tokens import TokenBook
 from medsam.server.worker import ModelWorker
 
 SWEEP_SECONDS = 5.0
+TIDY_SECONDS = 30.0
 REFUSALS = (400, 401, 403, 404, 408, 409, 410, 413, 422, 428, 429, 501, 502, 503, 507)
 
 
@@ -67,11 +69,12 @@ def create_app(project: Project, predictor: Predictor, settings: ServerSettings)
         app.state.leases = nninteractive.leases_of(settings)
         resting = asyncio.create_task(_let_go(app.state.server))
         sweeping = asyncio.create_task(_sweep(app.state.leases, app.state.sessions, settings.idle_seconds))
+        tidying = asyncio.create_task(_tidy())
         life_of.stage = "ready"
         yield
         life_of.stage = "stopping"
-        resting.cancel()
-        sweeping.cancel()
+        for task in (resting, sweeping, tidying):
+            task.cancel()
         app.state.sessions.rest(0)
         await asyncio.to_thread(worker.close)
 
@@ -110,6 +113,13 @@ async def _sweep(leases: Leases, sessions: monailabel.Sessions, idle_seconds: fl
         await asyncio.sleep(SWEEP_SECONDS)
         leases.sweep()
         sessions.rest(idle_seconds)
+
+
+async def _tidy() -> None:
+    """Give memory back, now and then."""
+    while True:
+        await asyncio.sleep(TIDY_SECONDS)
+        await asyncio.to_thread(tidy_memory)
 
 
 async def _alive() -> dict[str, bool]:

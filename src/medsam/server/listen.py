@@ -16,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from medsam.errors import DataError
 from medsam.server.lifecycle import GRACE_SECONDS, Lifecycle, drain
+from medsam.server.memory import settle_memory
 from medsam.server.settings import ANNOTATOR, LOOPBACK, ServerSettings
 from medsam.server.state import ServerState
 from medsam.server.tokens import TokenHolder, default_token_file, hash_token, read_tokens
@@ -146,6 +147,7 @@ def listen(app: FastAPI, host: str, port: int, tell: Callable[[str], None], toke
         timeout_keep_alive=15, timeout_graceful_shutdown=int(GRACE_SECONDS), h11_max_incomplete_event_size=64 << 10,
         limit_concurrency=MAX_CONNECTIONS,
     )  # fmt: skip
+    settle_memory()
     tell(f"http://{name}:{listener.getsockname()[1]}{query}")
     with listener:
         EndingServer(config).run(sockets=[listener])

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from medsam.errors import MedsamError
+from medsam.server.memory import clear_frames
 
 log = logging.getLogger("medsam.server")
+MOST_PASSED = 4  # newer prompts of a case that come before one that waits
 
 
 class QueueFull(MedsamError):
@@ -38,6 +40,7 @@ class _Waiting:
     replaces: tuple[object, ...] | None
     run: Callable[[], object]
     future: Future[object] = field(default_factory=Future)
+    passed: int = 0  # newer prompts of the case that were answered before
 
 
 class ModelWorker:
@@ -89,7 +92,8 @@ class ModelWorker:
         """Run something soon; what waits under the same key is dropped.
 
         Args:
-            case: Of the prompts of a case the newest comes first; cases take turns.
+                case: Of the prompts of a case the newest comes first, until MOST_PASSED came before the oldest; cases take
+                turns.
             replaces: Equal for prompts that make each other needless.
             run: Called on the model's thread.
 
@@ -173,9 +177,13 @@ class ModelWorker:
         with self._wake:
             if not self._prompts:
                 return None
-            case = self._prompts[0].case  # the case that waits longest, and of it the newest
-            newest = max(i for i, waiting in enumerate(self._prompts) if waiting.case == case)
-            return self._prompts.pop(newest)
+            oldest = self._prompts[0]  # of the case that waits longest
+            own = [waiting for waiting in self._prompts if waiting.case == oldest.case]
+            chosen = oldest if oldest.passed >= MOST_PASSED else own[-1]
+            for waiting in own:
+                waiting.passed += 1
+            self._prompts.remove(chosen)
+            return chosen
 
     def _loop(self) -> None:
         while (run := self._next()) is not None:
@@ -221,7 +229,8 @@ def _finish(waiting: _Waiting) -> None:
         return
     try:
         result = waiting.run()
-    except BaseException as error:  # handed to whoever waits for it
+    except BaseException as error:  # handed to whoever waits for it, without the masks that its frames hold
+        clear_frames(error)
         waiting.future.set_exception(error)
         if not isinstance(error, Exception):
             raise
