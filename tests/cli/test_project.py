@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import nibabel
 import numpy as np
 from dicom_phantom import Phantom, write_series
+from small_scan import scan
 
 import medsam
 from command import medsam as command
 from command import refused
 from medsam.annotation.study.project import open_project
-
-AFFINE = np.array([[-0.5, 0, 0, 10], [0, -0.5, 0, 20], [0, 0, 3, 30], [0, 0, 0, 1]])
-
-
-def scan(path: Path, value: int = 100) -> Path:
-    values = np.zeros((3, 8, 10), np.int16)
-    values[1, 2:5, 3:7] = value
-    nibabel.save(nibabel.Nifti1Image(values.T, AFFINE), path)
-    return path
 
 
 def test_the_command_makes_adds_lists_and_exports(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image as Picture
 from serving import prompt, serve
+from skin_card import CARD
 
 import medsam
 from medsam.annotation.markers import Marker
@@ -30,21 +31,6 @@ from medsam.jobs.options import EngineOptions, ModelOptions
 pytestmark = pytest.mark.integration
 ray = pytest.importorskip("ray", reason="the extra `cluster` is not installed")
 
-CARD = """
-name = "skin"
-version = "1"
-licence = "CC0"
-citation = "made by the test"
-modality = "dermoscopy"
-dimension = 2
-published = true
-[images]
-path = "images/{image}.png"
-[masks]
-path = "masks/{image}.png"
-[targets]
-lesion = 1
-"""
 CASES, PER_SHARD = 160, 4
 DEPTH = 16
 

@@ -8,7 +8,6 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_phantom import Phantom, write_series
-from PIL import Image as Picture
 
 from command import medsam, refused
 from medsam import Grid, Mask, read_image, write_mask
@@ -35,19 +34,6 @@ def test_an_input_is_never_an_output_even_on_request(tmp_path):
             check_outputs([tmp_path / name], [tmp_path / "scan.nii"], overwrite=True)
     with pytest.raises(OutputError, match="twice"):
         check_outputs([tmp_path / "a.nii", tmp_path / "x" / ".." / "a.nii"], [], overwrite=True)
-
-
-@pytest.fixture
-def picture(tmp_path: Path) -> Path:
-    path = tmp_path / "eye.png"
-    Picture.fromarray(np.arange(400, dtype=np.uint8).reshape(20, 20)).save(path)
-    return path
-
-
-@pytest.fixture
-def series(tmp_path: Path) -> Path:
-    write_series(tmp_path / "ct", Phantom(rows=16, columns=16))
-    return tmp_path / "ct"
 
 
 def mask_on(grid: Grid, path: Path) -> Path:

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
+from small_scan import scan
 
 import medsam
 from medsam.annotation.study.project import ProjectObject, create_project
 from medsam.errors import DataError, IntensityError, OutputError
 from medsam.jobs.options import IntensityOptions
 from medsam.jobs.project import add_scan, export_masks, find_case_by_number, fingerprint, read_case
-
-AFFINE = np.array([[-0.5, 0, 0, 10], [0, -0.5, 0, 20], [0, 0, 3, 30], [0, 0, 0, 1]])
-
-
-def scan(path: Path, value: int = 100) -> Path:
-    values = np.zeros((3, 8, 10), np.int16)
-    values[1, 2:5, 3:7] = value
-    nibabel.save(nibabel.Nifti1Image(values.T, AFFINE), path)
-    return path
 
 
 def test_a_fingerprint_is_of_voxels_shape_and_type_whatever_the_byte_order() -> None:

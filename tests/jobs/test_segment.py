@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dicom_phantom import Phantom, write_series
-from PIL import Image as Picture
 
 from command import medsam, refused
 from medsam import Grid, Mask, read_image
@@ -21,19 +20,6 @@ from medsam.io.formats import write_image
 from medsam.jobs.segment import count_voxels
 
 BOX = "--box 2,2,12,12"
-
-
-@pytest.fixture
-def picture(tmp_path: Path) -> Path:
-    path = tmp_path / "eye.png"
-    Picture.fromarray(np.arange(400, dtype=np.uint8).reshape(20, 20)).save(path)
-    return path
-
-
-@pytest.fixture
-def series(tmp_path: Path) -> Path:
-    write_series(tmp_path / "ct", Phantom(rows=16, columns=16))
-    return tmp_path / "ct"
 
 
 def test_a_volume_for_a_picture_is_refused_before_the_model_is_loaded(series, tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from fuzzing import Family
+from skin_card import CARD
 
 import medsam
 from medsam.io.formats import write_image
@@ -129,24 +130,6 @@ def a_report(folder: Path) -> list[Path]:
     )  # fmt: skip
     report.save_as(folder / "sr.dcm")
     return [folder / "sr.dcm"]
-
-
-CARD = """
-name = "discs"
-version = "1"
-licence = "CC0-1.0"
-citation = "nobody"
-modality = "dermoscopy"
-dimension = 2
-published = true
-[images]
-path = "images/{image}.png"
-group = "{image}"
-[masks]
-path = "masks/{image}.png"
-[targets]
-lesion = 1
-"""
 
 
 def a_card(folder: Path) -> list[Path]:
