@@ -17,7 +17,7 @@ import torch
 from PIL import Image as Picture
 
 from medsam.errors import MissingDependencyError
-from medsam.imaging.boxes import boxes_from_labels
+from medsam.imaging.boxes import box_from_mask
 from medsam.inference.embedding import Embedding
 from medsam.inference.predictor import load_predictor
 from published import PublishedLiteMedSAM
@@ -32,9 +32,9 @@ def examples() -> list[tuple[np.ndarray, np.ndarray]]:
     for folder in sorted(SLICES.glob("*/images")) if SLICES.is_dir() else []:
         path = sorted(folder.iterdir())[0]
         labels = np.asarray(Picture.open(folder.parent / "masks" / f"{path.stem}.png"))
-        boxes = boxes_from_labels(labels)[0]
-        if len(boxes):
-            found.append((np.asarray(Picture.open(path).convert("RGB")), boxes[:4]))
+        boxes = [box_from_mask(labels == i) for i in np.unique(labels) if i]
+        if boxes:
+            found.append((np.asarray(Picture.open(path).convert("RGB")), np.array(boxes[:4])))
     y, x = np.mgrid[:512, :512]
     noise = np.random.default_rng(0).normal(0, 6, (512, 512))
     for radius in () if found else (30, 60, 90):

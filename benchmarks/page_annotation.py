@@ -24,7 +24,7 @@ from scipy import ndimage
 import medsam
 from medsam.annotation.study.project import create_project, open_project
 from medsam.annotation.study.simulated_reader import choose_slices
-from medsam.imaging.axes import axes_of
+from medsam.imaging.axes import measure_axes
 from medsam.jobs.options import FileOptions, IntensityOptions
 from medsam.jobs.project import add_scan
 
@@ -105,7 +105,7 @@ def draw_axes(hand: Hand, expert: NDArray[np.bool_], every: int) -> None:
     hand.page.keyboard.press("a")
     for index in choose_slices(slices, every):
         hand.go_to(index)
-        axes = axes_of(largest_part(expert[index]), (1.0, 1.0), corners=False)
+        axes = measure_axes(largest_part(expert[index]), (1.0, 1.0), corners=False)
         for axis in (axes.long_xy, axes.short_xy):
             hand.stroke([tuple(map(float, end)) for end in axis])
     hand.page.wait_for_function(SAVED)

@@ -8,7 +8,8 @@ from dataclasses import fields
 import pytest
 
 from command import medsam
-from medsam.jobs.options import BoxOptions, FileOptions, IntensityOptions, MaskOptions, ModelOptions, RunOptions
+from medsam.imaging.box_options import BoxOptions
+from medsam.jobs.options import FileOptions, IntensityOptions, MaskOptions, ModelOptions, RunOptions
 
 GROUPS = {
     FileOptions: ("segment", "annotate", "measure", "view", "info", "convert"),

@@ -9,13 +9,13 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from medsam.errors import PromptError
-from medsam.imaging.axes import axes_of
+from medsam.imaging.axes import measure_axes
 
 
 def test_rectangle_of_3_by_4_mm_has_a_diagonal_of_5():
     mask = np.zeros((10, 10), bool)
     mask[2:5, 3:7] = True
-    axes = axes_of(mask, (1.0, 1.0), corners=True)
+    axes = measure_axes(mask, (1.0, 1.0), corners=True)
     assert axes.long == pytest.approx(5)
     assert axes.short == pytest.approx(3.75)  # from a corner: 3 down, 2.25 across
 
@@ -23,12 +23,12 @@ def test_rectangle_of_3_by_4_mm_has_a_diagonal_of_5():
 def test_centres_of_a_row_and_of_one_pixel():
     mask = np.zeros((5, 9), bool)
     mask[2, 1:8] = True
-    axes = axes_of(mask, (2.0, 0.5), corners=False)
+    axes = measure_axes(mask, (2.0, 0.5), corners=False)
     assert (axes.long, axes.short) == (3.0, 0.0)
     assert sorted(axes.long_xy) == [(1, 2), (7, 2)]
     one = np.zeros((5, 5), bool)
     one[3, 4] = True
-    axes = axes_of(one, (1, 1), corners=False)
+    axes = measure_axes(one, (1, 1), corners=False)
     assert axes.long == axes.short == 0
     assert axes.long_xy == ((4, 3), (4, 3))
 
@@ -39,7 +39,7 @@ def test_long_axis_equals_the_largest_distance_of_any_two_pixels(seed):
     spacing = (0.7, 1.3)
     points = np.argwhere(mask) * spacing
     expected = max(np.linalg.norm(a - b) for a, b in combinations(points, 2))
-    axes = axes_of(mask, spacing, corners=False)
+    axes = measure_axes(mask, spacing, corners=False)
     assert axes.long == pytest.approx(expected)
     along = (np.array(axes.long_xy[1]) - axes.long_xy[0]) * (1.3, 0.7)
     across = (np.array(axes.short_xy[1]) - axes.short_xy[0]) * (1.3, 0.7)
@@ -50,11 +50,11 @@ def test_long_axis_equals_the_largest_distance_of_any_two_pixels(seed):
 
 def test_disc_is_as_wide_as_long():
     y, x = np.mgrid[:101, :101]
-    axes = axes_of((y - 50) ** 2 + (x - 50) ** 2 <= 40.2**2, (0.5, 0.5), corners=True)
+    axes = measure_axes((y - 50) ** 2 + (x - 50) ** 2 <= 40.2**2, (0.5, 0.5), corners=True)
     assert axes.long == pytest.approx(40.5, abs=0.4)
     assert axes.short == pytest.approx(40.5, abs=0.6)
 
 
 def test_an_empty_mask_has_no_axes():
     with pytest.raises(PromptError, match="empty"):
-        axes_of(np.zeros((3, 3), bool), (1, 1), corners=True)
+        measure_axes(np.zeros((3, 3), bool), (1, 1), corners=True)

@@ -12,7 +12,6 @@ from medsam.errors import PromptError
 from medsam.imaging.boxes import (
     MOVES,
     box_from_mask,
-    boxes_from_labels,
     clip_boxes,
     fit_box,
     perturb_boxes,
@@ -39,18 +38,6 @@ def test_one_pixel_gets_a_box_of_one_pixel(pixel: tuple[int, int], box: list[int
 def test_an_empty_mask_has_no_box() -> None:
     with pytest.raises(PromptError, match="empty"):
         box_from_mask(np.zeros((3, 3), bool))
-    boxes, ids = boxes_from_labels(np.zeros((3, 3), np.uint8))
-    assert boxes.shape == (0, 4)
-    assert ids == []
-
-
-def test_every_label_has_its_box() -> None:
-    labels = np.zeros((6, 6), np.uint8)
-    labels[0:2, 0:3] = 5
-    labels[4, 5] = 2
-    boxes, ids = boxes_from_labels(labels)
-    assert ids == [2, 5]
-    assert boxes.tolist() == [[5, 4, 6, 5], [0, 0, 2, 1]]
 
 
 @given(arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9))))

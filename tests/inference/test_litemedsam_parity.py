@@ -11,7 +11,7 @@ import torch
 from PIL import Image as Picture
 from torch.nn import functional as F
 
-from medsam.imaging.boxes import boxes_from_labels
+from medsam.imaging.boxes import box_from_mask
 from medsam.imaging.frame import Frame, resize
 
 cv2 = pytest.importorskip("cv2")  # the published resize is OpenCV's: it is the oracle here and used nowhere else
@@ -55,7 +55,8 @@ def pairs(folder: Path, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
     for row in taken:
         picture = np.asarray(Picture.open(folder / "images" / Path(row["image"]).name).convert("RGB"))
         labels = np.asarray(Picture.open(folder / "masks" / Path(row["mask"]).name))
-        found.append((picture, boxes_from_labels(labels)[0][:3]))
+        boxes = [box_from_mask(labels == i) for i in np.unique(labels) if i]
+        found.append((picture, np.array(boxes[:3])))
     return found
 
 

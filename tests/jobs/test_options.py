@@ -12,10 +12,9 @@ import pytest
 from PIL import Image as Picture
 
 from command import medsam, refused
-from medsam.annotation.interpolation import Interpolation
 from medsam.errors import DataError
 from medsam.inference.predictor import load_predictor
-from medsam.jobs.options import BoxOptions, EngineOptions, ModelOptions
+from medsam.jobs.options import EngineOptions, ModelOptions
 from medsam.models.weights.catalog import fetch
 
 
@@ -23,7 +22,6 @@ def test_defaults_of_jobs_are_those_of_python() -> None:
     python = {name: p.default for name, p in inspect.signature(load_predictor).parameters.items()}
     options = ModelOptions()
     assert (options.runtime, options.precision) == (python["runtime"], python["precision"])
-    assert (BoxOptions().interpolation, BoxOptions().margin_px) == (Interpolation().method, Interpolation().margin_px)
 
 
 def test_options_load_the_model_they_name() -> None:

@@ -12,7 +12,7 @@ from medsam.annotation.study.project import Project, ProjectObject, create_proje
 from medsam.errors import DataError
 from medsam.jobs.options import IntensityOptions
 from medsam.jobs.project import add_scan
-from medsam.jobs.project_agreement import agree_on_project, annotated_by, save_consensuses
+from medsam.jobs.project_agreement import agree_on_project, list_annotators, save_consensuses
 
 SHAPE = (3, 8, 10)
 
@@ -62,7 +62,7 @@ def test_a_consensus_is_a_state_that_says_of_which_masks_it_is(tmp_path: Path) -
         ana = project.current(case, "ana")
         assert ana is not None and np.array_equal(made.labels, ana.labels)
         assert made.event["staple_of"] == {w: project.head(case, w).revision for w in ("ana", "bob", "eve")}
-        assert annotated_by(project, project.cases()[0]) == ["ana", "bob", "eve"]
+        assert list_annotators(project, project.cases()[0]) == ["ana", "bob", "eve"]
         [(_, again)] = save_consensuses(project, [1], ["ana", "eve"])
         both = project.current(case, "consensus")
         assert again.version == 2 and both is not None and set(np.flatnonzero(both.labels[1].any(axis=1))) == {4}

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medsam.annotation.interpolation import MARGIN_PX, Interpolation, Method, boxes_from_markers
+from medsam.annotation.interpolation import boxes_from_markers
 from medsam.annotation.markers import Marker, collect_markers
+from medsam.imaging.box_options import BetweenSlices, BoxOptions
 from medsam.imaging.boxes import Box, box_from_mask, fit_box
 from medsam.imaging.frame import Frame
 from medsam.imaging.image import Image, Mask, find_slice_axis, move_axis
@@ -44,8 +45,8 @@ class AnnotationResult:
 
 
 def annotate(
-    predictor: Predictor, image: Image, markers: Mask | np.ndarray | Sequence[Marker], *, interpolation: Method = "round",
-    margin_px: float = MARGIN_PX, max_gap: int | None = None, plane: str | int = 0,
+    predictor: Predictor, image: Image, markers: Mask | np.ndarray | Sequence[Marker], *, interpolation: BetweenSlices = BoxOptions.interpolation,
+    margin_px: float = BoxOptions.margin_px, max_gap: int | None = None, plane: str | int = 0,
     cache: EmbeddingCache | None = None, progress: Progress | None = None,
 ) -> AnnotationResult:  # fmt: skip
     """Turn axis lines drawn on some slices into a mask on all slices between them.
@@ -55,7 +56,7 @@ def annotate(
         image: Normalized (uint8).
         markers: A label volume of the image's voxels in any order (a Mask), an array on its grid, or markers in slices
             of the plane.
-        interpolation: "round", "linear", or "legacy" for the released distance maps (Interpolation).
+        interpolation: "round", "linear", or "legacy" for the released distance maps (BoxOptions).
         margin_px: Added to every side of a box; legacy adds it twice; 0 is the bare rectangle.
         max_gap: Marked slices further apart than this are not bridged.
         plane: The slices marked: "axial", "coronal", "sagittal" or an array axis.
@@ -68,7 +69,7 @@ def annotate(
     axis = find_slice_axis(image.grid, plane)
     start = time.perf_counter()
     drawn = collect_markers(markers, image.grid, axis)
-    boxes = boxes_from_markers(drawn, move_axis(image.grid, axis), Interpolation(interpolation, margin_px, max_gap))
+    boxes = boxes_from_markers(drawn, move_axis(image.grid, axis), BoxOptions(interpolation, margin_px, max_gap))
     names = {m.label: m.name for m in drawn if m.name is not None}
     follow = follow_released(margin_px) if interpolation == "legacy" else None
     tracks = [_track(label, own, names.get(label), follow) for label, own in sorted(boxes.items())]

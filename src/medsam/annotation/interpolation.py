@@ -6,9 +6,7 @@ The rectangles are step 2 of the paper's human annotation study. Shape legend: N
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +14,12 @@ from scipy import ndimage
 
 from medsam.annotation.markers import Marker, check_markers
 from medsam.errors import PromptError
+from medsam.imaging.box_options import BoxOptions
 from medsam.imaging.boxes import Box, fit_box
 from medsam.imaging.image import Grid
 from medsam.inference.volume.tracks import interpolate_boxes
 
-Method = Literal["round", "linear", "legacy"]
-Boxes = dict[int, dict[int, Box]]
-# The rectangle over two lines undershoots an object whose axes lie obliquely, and the model rarely leaves its box. Half the
-# margin of the released scripts gained 5 to 25 points of Dice on six CT lesions (docs/annotation.md). The released code
-# adds the same 5 twice: once when the rectangle is made, once more when the box is read from it.
-MARGIN_PX = 5.0
+BoxesOfObjects = dict[int, dict[int, Box]]
 # An object is thicker between two marked slices than a straight line from one to the other: of a ball, the square of half a side grows by the
 # product of the distances to both slices. How much of that product an object gains is read from the marked slices that lie between others,
 # and half a mark's worth of this guess is added. Chosen on box overlap alone (docs/experiments.md); slices of 1 mm hardly feel it.
@@ -33,41 +27,13 @@ ROUNDNESS = 0.5
 GUESS = 0.5  # of a marked slice
 
 
-@dataclass(frozen=True)
-class Interpolation:
-    """How boxes come from markers.
-
-    Args:
-        method: "round": as "linear", and wider in between, as round objects are where slices lie far apart. "linear": each
-            side moves in a straight line from one marked slice to the next. "legacy": the released code's blend of distance
-            maps, which shrinks boxes in between.
-        margin_px: Added to every side, in slice pixels; 0 is the bare rectangle. Legacy adds it twice: to the rectangle
-            and to the box read from it.
-        max_gap: Marked slices further apart than this are not bridged; None bridges all.
-    """
-
-    method: Method = "round"
-    margin_px: float = MARGIN_PX
-    max_gap: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.method not in get_args(Method):
-            raise PromptError(
-                f"interpolation is {self.method!r}", expected="round, linear or legacy", fix="choose one of them"
-            )
-        if not (np.isfinite(self.margin_px) and self.margin_px >= 0):
-            raise PromptError(f"margin is {self.margin_px} px", expected="0 or more", fix="pass --margin-px 5")
-        if self.max_gap is not None and self.max_gap < 1:
-            raise PromptError(f"max gap is {self.max_gap} slices", expected="1 or more", fix="pass --max-gap 10")
-
-
-def boxes_from_markers(markers: Sequence[Marker], grid: Grid, how: Interpolation) -> Boxes:
+def boxes_from_markers(markers: Sequence[Marker], grid: Grid, how: BoxOptions) -> BoxesOfObjects:
     """Give every object a box on each of its slices.
 
     Args:
         markers: Any number per object and slice; those of one object on one slice share a rectangle.
         grid: Of the scan, slices first.
-        how: Method, margin, largest gap.
+        how: Interpolation, margin, largest gap.
 
     Returns:
         {label: {slice: (x0, y0, x1, y1)}}, inside the slice, at least one pixel wide and high, both in ascending order.
@@ -76,13 +42,13 @@ def boxes_from_markers(markers: Sequence[Marker], grid: Grid, how: Interpolation
         PromptError: no markers, some outside the scan, or (legacy) an object on a single slice.
     """
     check_markers(markers, grid)
-    rectangles: Boxes = {}
+    rectangles: BoxesOfObjects = {}
     for label in sorted({m.label for m in markers}):
         own = [m for m in markers if m.label == label]
         rectangles[label] = {
             index: _cover([m.box for m in own if m.slice == index]) for index in sorted({m.slice for m in own})
         }
-    if how.method == "legacy":
+    if how.interpolation == "legacy":
         return {label: _legacy(label, marked, grid.shape[1:], how) for label, marked in rectangles.items()}
     return {label: _straight(marked, grid, how) for label, marked in rectangles.items()}
 
@@ -92,8 +58,8 @@ def _cover(boxes: Sequence[Box]) -> Box:
     return float(x0.min()), float(y0.min()), float(x1.max()), float(y1.max())
 
 
-def _straight(marked: dict[int, Box], grid: Grid, how: Interpolation) -> dict[int, Box]:
-    spacing_mm = grid.spacing_mm if how.method == "round" else None
+def _straight(marked: dict[int, Box], grid: Grid, how: BoxOptions) -> dict[int, Box]:
+    spacing_mm = grid.spacing_mm if how.interpolation == "round" else None
     runs = _runs(marked, how.max_gap)
     filled = {index: box for run in runs for index, box in interpolate_boxes({k: marked[k] for k in run}).items()}
     if spacing_mm is not None:
@@ -161,7 +127,7 @@ def _fitted(box: Box, margin_px: float, size_hw: tuple[int, int]) -> Box:
     return fit_box(wider, (0.0, 0.0, float(size_hw[1]), float(size_hw[0])))
 
 
-def _legacy(label: int, marked: dict[int, Box], size_hw: tuple[int, int], how: Interpolation) -> dict[int, Box]:
+def _legacy(label: int, marked: dict[int, Box], size_hw: tuple[int, int], how: BoxOptions) -> dict[int, Box]:
     """The released way: rectangles to distance maps, blended, cut where they round to 0, boxes read from the rest."""
     runs = _runs(marked, how.max_gap)
     alone = [run[0] for run in runs if len(run) == 1]

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from medsam.errors import GeometryError, PromptError
+from medsam.evaluation.targets import EIGHT
 from medsam.imaging.boxes import Box
 from medsam.imaging.image import Grid, Mask, move_axis
 from medsam.io.placement import lay_on_grid
 
-EIGHT = np.ones((3, 3), dtype=bool)  # strokes hang together over corners too
 OUTSIDE_PX = 0.5  # a point in the outermost half pixel lies inside the image
 DRIFT = 0.25  # of a rectangle's longer side: how far an object may wander between marked slices beyond overlapping
 

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from medsam.errors import GeometryError, PromptError
-from medsam.imaging.axes import Axes, axes_of
+from medsam.imaging.axes import Axes, measure_axes
+from medsam.imaging.cleaning import EVERY_NEIGHBOUR
 from medsam.imaging.image import Grid, Image, Mask
 from medsam.imaging.modality import Modality
-
-EVERY_NEIGHBOUR = np.ones((3, 3, 3), dtype=bool)  # 26 in 3D, 8 in a slice
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,7 @@ def _largest(part: NDArray[np.bool_], spacing_yx: tuple[float, float]) -> tuple[
     best: tuple[int, Axes] | None = None
     for index, plane in enumerate(part):
         if plane.any():
-            axes = axes_of(plane, spacing_yx, corners=True)
+            axes = measure_axes(plane, spacing_yx, corners=True)
             if best is None or axes.long > best[1].long + 1e-9:
                 best = (index, axes)
     assert best is not None  # noqa: S101 - a part has a voxel

@@ -19,11 +19,11 @@ from typing import Protocol, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image as Picture
 
 from medsam.baselines.box_channel import fill_boxes, take_boxes
 from medsam.errors import CheckpointError, DataError, MissingDependencyError
-from medsam.files.atomic import replacing
+from medsam.files.atomic import write_json
+from medsam.io.pictures.raster import save_picture
 
 RAW, PREPROCESSED, RESULTS = "nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"
 COLOR, GREY, BOX = ("red", "green", "blue"), ("grey",), "noNorm"  # nnU-Net leaves a channel of that name as it is
@@ -87,8 +87,7 @@ def write_case(
     channels = [slice_HW3[..., k] for k in range(1 if grey else 3)] + [box_HW]
     named = {f"imagesTr/{case}_{number:04d}.png": channel for number, channel in enumerate(channels)}
     for name, array in {**named, f"labelsTr/{case}.png": mask_HW.astype(np.uint8)}.items():
-        with replacing(raw.folder / name) as temporary:
-            Picture.fromarray(np.ascontiguousarray(array)).save(temporary, format="PNG")
+        save_picture(raw.folder / name, array)
 
 
 def write_dataset_json(raw: RawDataset, cases: int, *, grey: bool) -> None:
@@ -104,8 +103,7 @@ def write_dataset_json(raw: RawDataset, cases: int, *, grey: bool) -> None:
         "numTraining": cases,
         "file_ending": ".png",
     }
-    with replacing(raw.folder / "dataset.json") as temporary:
-        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_json(raw.folder / "dataset.json", record)
 
 
 def require_nnunet() -> None:

@@ -19,8 +19,8 @@ from medsam.cli.flags import (
     Switch,
     ThisTerminal,
 )
+from medsam.imaging.box_options import BoxOptions
 from medsam.jobs.options import (
-    BoxOptions,
     EngineOptions,
     FileOptions,
     IntensityOptions,
@@ -56,20 +56,13 @@ def annotate(
 
     Without --markers it opens the scan in the browser, as medsam open does, where the lines are drawn.
 
-    Parameters
-    ----------
-    scan
-        Image file or DICOM folder; or dicomweb://host/dicom-web/studies/.../series/..., where a .dcm output is stored too.
-    markers
-        Label volume, 3D Slicer .mrk.json, CSV or JSON of line ends, DICOM SR, or npz with recist; again and again for several, which are joined.
-    output
-        Mask to write; the suffix chooses the format (.nii.gz, .nrrd, .seg.nrrd, .mha, .npz, .dcm, ...).
-    objects
-        Every label is an object, or every stroke is one until strokes overlap from slice to slice.
-    one_object
-        All lines are drawn around one object, whatever the files say.
-    port
-        Where the page is that opens without --markers.
+    Args:
+        scan: Image file or DICOM folder; or dicomweb://host/dicom-web/studies/.../series/..., where a .dcm output is stored too.
+        markers: Label volume, 3D Slicer .mrk.json, CSV or JSON of line ends, DICOM SR, or npz with recist; again and again for several, which are joined.
+        output: Mask to write; the suffix chooses the format (.nii.gz, .nrrd, .seg.nrrd, .mha, .npz, .dcm, ...).
+        objects: Every label is an object, or every stroke is one until strokes overlap from slice to slice.
+        one_object: All lines are drawn around one object, whatever the files say.
+        port: Where the page is that opens without --markers.
     """
     from medsam.errors import PromptError
 

@@ -13,7 +13,6 @@ from typing import Annotated
 from cyclopts import App, Group, Parameter
 
 from medsam import __version__
-from medsam.cli.terminal import Terminal, limit_threads, logging_to
 from medsam.errors import MedsamError, OutputError, PromptError, hide_credentials
 
 SEGMENT, DATA, TRAIN, SYSTEM = (
@@ -65,7 +64,7 @@ VERBS = {
         _verb_of("evaluate", TRAIN, "Models against expert masks, all asked with the same prompts.", "data/us_mixed -o scores/"),
         _verb_of("report", TRAIN, "Tables, figures and worst cases of evaluations as one page.", "run/ -o report/"),
         _verb_of("study", TRAIN, "The paper's studies by a recipe: prepare, train, evaluate, report.",
-                 "external --recipe recipes/study-two-cores.toml -o study/", "app"),
+                 "external --recipe recipes/study-two-cores.toml -o study/"),
         _verb_of("baseline", TRAIN, "Train the paper's comparators: U-Net and DeepLabV3+ of one modality or task.",
                  "train unet data/us_mixed --modality US -o unet-us/", "app"),
         _verb_of("simulate", TRAIN, "Draw markers from an expert mask and measure what annotate makes of them.",
@@ -109,21 +108,16 @@ def build_app() -> App:
     ) -> object:
         """Run a verb.
 
-        Parameters
-        ----------
-        words
-            The verb and what it takes.
-        json
-            Answer in JSON on standard output.
-        quiet
-            Say nothing but what was asked for, and errors.
-        verbose
-            Say also what goes well.
-        log_file
-            File to append the log to.
-        threads
-            Threads of the arithmetic; all cores without it.
+        Args:
+            words: The verb and what it takes.
+            json: Answer in JSON on standard output.
+            quiet: Say nothing but what was asked for, and errors.
+            verbose: Say also what goes well.
+            log_file: File to append the log to.
+            threads: Threads of the arithmetic; all cores without it.
         """
+        from medsam.cli.terminal import Terminal, limit_threads, logging_to
+
         if threads is not None:
             if threads < 1:
                 raise PromptError(f"threads are {threads}", expected="1 or more", fix="pass --threads 4")

@@ -48,18 +48,12 @@ def prepare(
 
     Example: medsam baseline prepare unet data/mr_mixed --modality MR --name MR -o nnunet/
 
-    Parameters
-    ----------
-    network
-        unet.
-    folders
-        Data set folders: images/, masks/ and index.csv (docs/evaluation.md).
-    output
-        Folder for nnUNet_raw and, in training, nnUNet_preprocessed and nnUNet_results.
-    name
-        Of the data set.
-    number
-        Of the data set, from 1 to 999.
+    Args:
+        network: unet.
+        folders: Data set folders: images/, masks/ and index.csv (docs/evaluation.md).
+        output: Folder for nnUNet_raw and, in training, nnUNet_preprocessed and nnUNet_results.
+        name: Of the data set.
+        number: Of the data set, from 1 to 999.
     """
     del network
     from medsam.jobs.baseline import NnUNetRequest, prepare_nnunet
@@ -89,22 +83,14 @@ def train(
 
     Example: medsam baseline train unet data/endoscopy_kvasir --epochs 4 --steps-per-epoch 25 -o unet-endoscopy/
 
-    Parameters
-    ----------
-    network
-        unet or deeplabv3plus.
-    folders
-        Data set folders: images/, masks/ and index.csv (docs/evaluation.md).
-    output
-        Folder of the run: checkpoints, metrics.jsonl, model.safetensors, model card.
-    engine
-        Our own loop, or nnU-Net itself on what baseline prepare has written to the output.
-    name
-        Of the specialist, made of the network and the samples without it; of the data set of nnU-Net.
-    number
-        Of the data set of nnU-Net.
-    resume
-        Go on from the last checkpoint of the run in that folder.
+    Args:
+        network: unet or deeplabv3plus.
+        folders: Data set folders: images/, masks/ and index.csv (docs/evaluation.md).
+        output: Folder of the run: checkpoints, metrics.jsonl, model.safetensors, model card.
+        engine: Our own loop, or nnU-Net itself on what baseline prepare has written to the output.
+        name: Of the specialist, made of the network and the samples without it; of the data set of nnU-Net.
+        number: Of the data set of nnU-Net.
+        resume: Go on from the last checkpoint of the run in that folder.
     """
     from medsam.errors import DataError
     from medsam.jobs.baseline import BaselineRequest, NnUNetRequest, train_baseline, train_with_nnunet
@@ -138,10 +124,8 @@ def info(file: Path, /, *, terminal: ThisTerminal) -> None:
 
     Example: medsam baseline info unet-endoscopy/model.safetensors
 
-    Parameters
-    ----------
-    file
-        A model.safetensors of medsam baseline train.
+    Args:
+        file: A model.safetensors of medsam baseline train.
     """
     from medsam.jobs.baseline import describe_baseline
 

@@ -18,10 +18,8 @@ def list_(*, modality: str | None = None, terminal: ThisTerminal) -> None:
 
     Example: medsam cards --modality CT
 
-    Parameters
-    ----------
-    modality
-        Only cards of this modality.
+    Args:
+        modality: Only cards of this modality.
     """
     from rich.console import Console
     from rich.table import Table
@@ -49,10 +47,8 @@ def show(card: str, /, *, terminal: ThisTerminal) -> None:
 
     Example: medsam cards show busi
 
-    Parameters
-    ----------
-    card
-        A name from the list, or a .toml file.
+    Args:
+        card: A name from the list, or a .toml file.
     """
     from medsam.data.cards.card import load_card
 
@@ -68,12 +64,9 @@ def check(
 
     Example: medsam cards check busi --root data/BUSI
 
-    Parameters
-    ----------
-    card
-        A name from the list, or a .toml file.
-    root
-        Folder the card's paths start from.
+    Args:
+        card: A name from the list, or a .toml file.
+        root: Folder the card's paths start from.
     """
     from medsam.data.cards.card import load_card
     from medsam.data.cases.paths import find_cases

@@ -10,10 +10,8 @@ from medsam.cli.flags import ThisTerminal
 def completion(shell: Literal["bash", "zsh", "fish"], /, *, terminal: ThisTerminal) -> None:
     """Print a script that completes verbs and flags in a shell.
 
-    Parameters
-    ----------
-    shell
-        Which shell.
+    Args:
+        shell: Which shell.
     """
     from medsam.cli.app import build_app
 

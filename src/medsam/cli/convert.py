@@ -31,21 +31,14 @@ def convert(
 ) -> None:
     """Convert a mask or an image to the format that the destination's suffix names.
 
-    Parameters
-    ----------
-    source
-        A mask (.nii.gz, .nrrd, .seg.nrrd, .mha, .png, .npz, COCO .json, .geojson, .stl, DICOM SEG or RTSTRUCT .dcm) or
-        an image (a DICOM folder, NIfTI, NRRD, ..., a series of a PACS).
-    destination
-        Where to. Images go to .nii, .nii.gz, .nrrd, .nhdr, .mha and .mhd, one slice of them to .png.
-    kind
-        What the source is, where both would do; files between NIfTI, NRRD and MHA are copied as images without it.
-    only
-        Name or number of a structure to take, again and again; all of them without it.
-    overlap
-        Where structures overlap: refuse, or the first or the last of the file wins.
-    slice
-        The one slice to write, from 0; CT takes --window.
+    Args:
+        source: A mask (.nii.gz, .nrrd, .seg.nrrd, .mha, .png, .npz, COCO .json, .geojson, .stl, DICOM SEG or RTSTRUCT
+            .dcm) or an image (a DICOM folder, NIfTI, NRRD, ..., a series of a PACS).
+        destination: Where to. Images go to .nii, .nii.gz, .nrrd, .nhdr, .mha and .mhd, one slice of them to .png.
+        kind: What the source is, where both would do; files between NIfTI, NRRD and MHA are copied as images without it.
+        only: Name or number of a structure to take, again and again; all of them without it.
+        overlap: Where structures overlap: refuse, or the first or the last of the file wins.
+        slice: The one slice to write, from 0; CT takes --window.
     """
     from medsam.jobs.convert import ConvertRequest
     from medsam.jobs.convert import convert as run

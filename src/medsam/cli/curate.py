@@ -39,28 +39,17 @@ def curate(
     Exit code 0: every file was used or excluded by a rule. 3: the store is good, but some files, cards or shards are at
     fault; each is listed with its reason. 1: nothing could be done.
 
-    Parameters
-    ----------
-    cards
-        Names from `medsam cards` or .toml files, each as CARD or CARD=FOLDER.
-    output
-        Folder of the store, made where it does not exist.
-    root
-        Folder the paths of the cards start from; for a .toml file its own folder without it.
-    external
-        Data sets held out as a whole for external validation.
-    seed
-        Of the split, 0 without it; fixed when the store is made.
-    split
-        Fractions of train, tune and val, 0.8,0.1,0.1 without it; fixed when the store is made.
-    bits
-        8, or 16 for pixels in finer steps; fixed when the store is made.
-    engine
-        In this process, on this machine's cores, or on Ray.
-    workers
-        Processes, or Ray tasks at a time; all cores without it.
-    address
-        Of a running Ray cluster; without it Ray is started on this machine.
+    Args:
+        cards: Names from `medsam cards` or .toml files, each as CARD or CARD=FOLDER.
+        output: Folder of the store, made where it does not exist.
+        root: Folder the paths of the cards start from; for a .toml file its own folder without it.
+        external: Data sets held out as a whole for external validation.
+        seed: Of the split, 0 without it; fixed when the store is made.
+        split: Fractions of train, tune and val, 0.8,0.1,0.1 without it; fixed when the store is made.
+        bits: 8, or 16 for pixels in finer steps; fixed when the store is made.
+        engine: In this process, on this machine's cores, or on Ray.
+        workers: Processes, or Ray tasks at a time; all cores without it.
+        address: Of a running Ray cluster; without it Ray is started on this machine.
     """
     from medsam.data.store.curate import curate as make
 

@@ -12,12 +12,9 @@ def demo(
 ) -> None:
     """Segment six real images of five modalities, make one picture of them, and a project that medsam open shows.
 
-    Parameters
-    ----------
-    output
-        Folder for masks, pictures and contact-sheet.png.
-    model
-        Catalog name or weights file; the default model without it.
+    Args:
+        output: Folder for masks, pictures and contact-sheet.png.
+        model: Catalog name or weights file; the default model without it.
     """
     from medsam.jobs.demo import run_demo
 

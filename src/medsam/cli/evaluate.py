@@ -40,48 +40,29 @@ def evaluate(
 ) -> int:
     """Measure models on images with expert masks: Dice, NSD and more per target, per data set and per modality.
 
-    Parameters
-    ----------
-    folders
-        Data set folders: images/, masks/ and index.csv (docs/evaluation.md).
-    output
-        Folder for rows.csv, rows.parquet, summary.json, summary.md and masks/; a stopped run goes on there.
-    models
-        Several, separated by commas, asked with the same prompts: catalog names, weights files, predictions:FOLDER
-        (masks made elsewhere, by data set and sample), specialists:FOLDER (one in a folder of each modality's name) or
-        module:function (gives a Segmenter). NAME=MODEL renames one.
-    store
-        Training store whose pictures are taken too.
-    split
-        Rows of index.csv or of the store to take; "all" takes every row.
-    noise_px
-        Largest move of a box side, in pixels of a 1024 x 1024 picture.
-    noise
-        Move sides outwards only, or either way.
-    prompt
-        One or more, separated by commas, the first for the tables: box (noisy), point (one click on the pixel deepest
-        inside), axes (the rectangle over the long and short axis), margin+20 or margin-10 (the tight box, each side moved),
-        shift20 (the tight box moved as a whole); in pixels of a 1024 x 1024 picture.
-    tasks
-        DATASET/TARGET or DATASET, separated by commas; * stands for any letters. All tasks without it.
-    nsd
-        Surface distances as published, or as the released scripts have them: 0 where Dice is at most 0.2.
-    seed
-        Of the noise and of the choice of targets.
-    max_targets
-        Most targets of one image, chosen at random; 0 takes all.
-    against
-        Folder of an evaluation of another model: adds comparison.md, on the targets that both have.
-    timeout_seconds
-        Longest that a model may take for a picture; then its targets count as failed.
-    keep_masks
-        Keep the masks of all models, for the pictures of medsam report.
-    engine
-        Pictures in this process, on this machine's cores, or on a Ray cluster whose nodes see the same files.
-    workers
-        Processes or Ray tasks at a time; all cores without it.
-    address
-        Of a running Ray cluster; one is started on this machine without it.
+    Args:
+        folders: Data set folders: images/, masks/ and index.csv (docs/evaluation.md).
+        output: Folder for rows.csv, rows.parquet, summary.json, summary.md and masks/; a stopped run goes on there.
+        models: Several, separated by commas, asked with the same prompts: catalog names, weights files,
+            predictions:FOLDER (masks made elsewhere, by data set and sample), specialists:FOLDER (one in a folder of
+            each modality's name) or module:function (gives a Segmenter). NAME=MODEL renames one.
+        store: Training store whose pictures are taken too.
+        split: Rows of index.csv or of the store to take; "all" takes every row.
+        noise_px: Largest move of a box side, in pixels of a 1024 x 1024 picture.
+        noise: Move sides outwards only, or either way.
+        prompt: One or more, separated by commas, the first for the tables: box (noisy), point (one click on the pixel
+            deepest inside), axes (the rectangle over the long and short axis), margin+20 or margin-10 (the tight box,
+            each side moved), shift20 (the tight box moved as a whole); in pixels of a 1024 x 1024 picture.
+        tasks: DATASET/TARGET or DATASET, separated by commas; * stands for any letters. All tasks without it.
+        nsd: Surface distances as published, or as the released scripts have them: 0 where Dice is at most 0.2.
+        seed: Of the noise and of the choice of targets.
+        max_targets: Most targets of one image, chosen at random; 0 takes all.
+        against: Folder of an evaluation of another model: adds comparison.md, on the targets that both have.
+        timeout_seconds: Longest that a model may take for a picture; then its targets count as failed.
+        keep_masks: Keep the masks of all models, for the pictures of medsam report.
+        engine: Pictures in this process, on this machine's cores, or on a Ray cluster whose nodes see the same files.
+        workers: Processes or Ray tasks at a time; all cores without it.
+        address: Of a running Ray cluster; one is started on this machine without it.
     """
     import json
 

@@ -40,34 +40,20 @@ def finetune(
 ) -> int:
     """Fine-tune a model on your own images and masks, and compare before and after on cases kept aside.
 
-    Parameters
-    ----------
-    images
-        Folder of images, 2D or 3D.
-    masks
-        Folder of label maps with the names of their images.
-    base
-        Catalog name or weights file to start from.
-    output
-        Folder of the run, new; model.safetensors in it loads with --model.
-    encoder
-        "frozen" trains the mask decoder on embeddings made once; "lora" and "full" train the encoder as well.
-    epochs
-        Times every slice is seen.
-    learning_rate
-        Of AdamW.
-    batch
-        Images of one step.
-    held_out
-        Share of the patients whose cases are only measured.
-    patient
-        Regular expression that finds the patient in a file's name, as '^[^_]+'; without it every file is a patient.
-    quality
-        Train the quality score too.
-    seed
-        Of everything random.
-    resume
-        Go on where the run in the folder was stopped; everything else as it was.
+    Args:
+        images: Folder of images, 2D or 3D.
+        masks: Folder of label maps with the names of their images.
+        base: Catalog name or weights file to start from.
+        output: Folder of the run, new; model.safetensors in it loads with --model.
+        encoder: "frozen" trains the mask decoder on embeddings made once; "lora" and "full" train the encoder as well.
+        epochs: Times every slice is seen.
+        learning_rate: Of AdamW.
+        batch: Images of one step.
+        held_out: Share of the patients whose cases are only measured.
+        patient: Regular expression that finds the patient in a file's name, as '^[^_]+'; without it every file is a patient.
+        quality: Train the quality score too.
+        seed: Of everything random.
+        resume: Go on where the run in the folder was stopped; everything else as it was.
     """
     from medsam.training.config import make_config
     from medsam.training.finetune.cases import list_unpaired, pair_cases, split_cases

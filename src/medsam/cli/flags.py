@@ -8,8 +8,8 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 
 from medsam.cli.terminal import Terminal
+from medsam.imaging.box_options import BoxOptions
 from medsam.jobs.options import (
-    BoxOptions,
     EngineOptions,
     FileOptions,
     IntensityOptions,

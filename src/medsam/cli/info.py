@@ -26,14 +26,10 @@ def info(
 ) -> None:
     """Show shape, spacing, orientation, values and modality of an image or mask, and what would be done with it.
 
-    Parameters
-    ----------
-    file
-        An image file, a mask file, a DICOM folder, or a series of a PACS.
-    model
-        Catalog name or weights file whose frame is shown; the default model without it.
-    reference
-        The image a mask belongs to, for contours and surfaces, which have no voxels of their own.
+    Args:
+        file: An image file, a mask file, a DICOM folder, or a series of a PACS.
+        model: Catalog name or weights file whose frame is shown; the default model without it.
+        reference: The image a mask belongs to, for contours and surfaces, which have no voxels of their own.
     """
     from medsam.jobs.info import InfoRequest, describe_file
 

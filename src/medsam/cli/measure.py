@@ -29,26 +29,16 @@ def measure(
 ) -> None:
     """Measure every label: volume, longest diameter in the plane, the longest perpendicular to it, on which slice.
 
-    Parameters
-    ----------
-    mask
-        Label map in any format that carries a spacing, or a segmentation in a PACS.
-    components
-        Measure every connected part of a label by itself, largest first.
-    plane
-        Plane of the diameters.
-    min_voxels
-        Leave smaller objects out.
-    spacing
-        z,y,x in mm, for masks that carry none or a wrong one; y,x for a picture (PNG), which then has areas.
-    reference
-        The image the mask belongs to, for formats that need it; a DICOM SEG counts its own slices without it.
-    format
-        table, csv or json; by the suffix of the output, or a table, without it.
-    output
-        File to write; without it the result is printed.
-    overwrite
-        Replace an output that exists.
+    Args:
+        mask: Label map in any format that carries a spacing, or a segmentation in a PACS.
+        components: Measure every connected part of a label by itself, largest first.
+        plane: Plane of the diameters.
+        min_voxels: Leave smaller objects out.
+        spacing: z,y,x in mm, for masks that carry none or a wrong one; y,x for a picture (PNG), which then has areas.
+        reference: The image the mask belongs to, for formats that need it; a DICOM SEG counts its own slices without it.
+        format: table, csv or json; by the suffix of the output, or a table, without it.
+        output: File to write; without it the result is printed.
+        overwrite: Replace an output that exists.
     """
     from medsam.jobs.measure import MeasureRequest, render_rows
     from medsam.jobs.measure import measure as run

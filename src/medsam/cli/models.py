@@ -82,10 +82,8 @@ def fetch(*names: str, terminal: ThisTerminal) -> None:
 
     Example: medsam models fetch lite-medsam
 
-    Parameters
-    ----------
-    names
-        Catalog names; see medsam models list.
+    Args:
+        names: Catalog names; see medsam models list.
     """
     from medsam.models.weights.catalog import CATALOG, DEFAULT, explain_unknown_model, find_cached
     from medsam.models.weights.catalog import fetch as fetch_model
@@ -109,10 +107,8 @@ def verify(model: str | None = None, *, terminal: ThisTerminal) -> int:
 
     Example: medsam models verify lite-medsam
 
-    Parameters
-    ----------
-    model
-        A name or a weights file; everything that is on this machine without it.
+    Args:
+        model: A name or a weights file; everything that is on this machine without it.
     """
     from medsam.errors import MedsamError
     from medsam.models.weights.catalog import CATALOG, find_cached, list_own_models
@@ -162,16 +158,11 @@ def import_weights(
 
     Example: medsam models import my.pth --name mine --like medsam-vit-b
 
-    Parameters
-    ----------
-    path
-        .pth, .pt, .bin, .ckpt or .safetensors file, or a folder of transformers' SamModel.
-    name
-        What to call them.
-    like
-        The catalog model whose pre-processing they were trained with; needed where the file does not tell.
-    replace
-        Replace weights imported under this name before.
+    Args:
+        path: .pth, .pt, .bin, .ckpt or .safetensors file, or a folder of transformers' SamModel.
+        name: What to call them.
+        like: The catalog model whose pre-processing they were trained with; needed where the file does not tell.
+        replace: Replace weights imported under this name before.
     """
     import dataclasses
 
@@ -200,18 +191,13 @@ def average(
 
     Example: medsam models average openmedsam-lite mine --name halfway
 
-    Parameters
-    ----------
-    sources
-        Two or more names or weights files of one architecture and one pre-processing.
-    name
-        What to call the mean; --model NAME then takes it.
-    weights
-        The share of each as numbers joined by commas, such as 0.5,0.5; equal shares without it.
-    replace
-        Replace weights imported or averaged under this name before.
+    Args:
+        sources: Two or more names or weights files of one architecture and one pre-processing.
+        name: What to call the mean; --model NAME then takes it.
+        weights: The share of each as numbers joined by commas, such as 0.5,0.5; equal shares without it.
+        replace: Replace weights imported or averaged under this name before.
     """
-    from medsam.files.atomic import replacing
+    from medsam.files.atomic import write_text
     from medsam.models.weights.average import average_weights, describe_average
     from medsam.models.weights.catalog import resolve
     from medsam.models.weights.checkpoint import save_checkpoint
@@ -220,8 +206,7 @@ def average(
     model, manifest, parts = average_weights([resolve(source) for source in sources], _numbers(weights), name=name)
     written = save_checkpoint(model, manifest, target)
     card = target.with_suffix(".md")
-    with replacing(card) as temporary:
-        temporary.write_text(describe_average(written, parts), encoding="utf-8")
+    write_text(card, describe_average(written, parts))
     shares = ", ".join(f"{part.share:.3g} {part.manifest.name}" for part in parts)
     answer = {"name": name, "path": str(target), "card": str(card)}
     terminal.report(answer, f"{name}: {shares}; {target}, card {card}")
@@ -272,18 +257,12 @@ def convert(
 
     Example: medsam models convert lite-medsam lite.safetensors
 
-    Parameters
-    ----------
-    source
-        A name, a weights file, or a folder of transformers' SamModel.
-    target
-        NAME.pth, NAME.safetensors, or a new folder for hf.
-    layout
-        flat (SAM's and MedSAM's own), safetensors, or hf (SamModel.from_pretrained); by the suffix without it.
-    like
-        The catalog model whose pre-processing the weights were trained with; needed where the file does not tell.
-    half
-        Keep them in float16, half the size.
+    Args:
+        source: A name, a weights file, or a folder of transformers' SamModel.
+        target: NAME.pth, NAME.safetensors, or a new folder for hf.
+        layout: flat (SAM's and MedSAM's own), safetensors, or hf (SamModel.from_pretrained); by the suffix without it.
+        like: The catalog model whose pre-processing the weights were trained with; needed where the file does not tell.
+        half: Keep them in float16, half the size.
     """
     from medsam.errors import OutputError
     from medsam.jobs.outputs import check_outputs
@@ -317,12 +296,9 @@ def export(source: str, target: Path, /, *, overwrite: Overwrite = False, termin
 
     Example: medsam models export lite-medsam lite.onnx
 
-    Parameters
-    ----------
-    source
-        A name or a weights file.
-    target
-        NAME.onnx or NAME.xml; the decoder and the manifest are laid beside it.
+    Args:
+        source: A name or a weights file.
+        target: NAME.onnx or NAME.xml; the decoder and the manifest are laid beside it.
     """
     from medsam.inference.runtimes.export import export_model
     from medsam.jobs.outputs import check_outputs

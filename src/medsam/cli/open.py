@@ -24,16 +24,11 @@ def open_(
 
     Example: medsam open study/
 
-    Parameters
-    ----------
-    source
-        A project, a folder, a DICOM series or a scan; a project is made beside what is none.
-    port
-        Where the page is; keep it the same, for what a browser keeps for a server that went away belongs to its port.
-    no_browser
-        Only print the address.
-    cache
-        Folder of embeddings, which the command may share; in the project without it.
+    Args:
+        source: A project, a folder, a DICOM series or a scan; a project is made beside what is none.
+        port: Where the page is; keep it the same, for what a browser keeps for a server that went away belongs to its port.
+        no_browser: Only print the address.
+        cache: Folder of embeddings, which the command may share; in the project without it.
     """
     import webbrowser
 

@@ -28,18 +28,12 @@ def query(
 
     Example: medsam pacs query dicomweb://pacs:8042/dicom-web --modality CT
 
-    Parameters
-    ----------
-    address
-        dicomweb://host:port/dicom-web (dicomwebs:// for https), or a study below it.
-    modality
-        Only this modality, as CT.
-    patient_id
-        Only this patient.
-    study_date
-        Only studies of YYYYMMDD or YYYYMMDD-YYYYMMDD.
-    limit
-        Most series to list.
+    Args:
+        address: dicomweb://host:port/dicom-web (dicomwebs:// for https), or a study below it.
+        modality: Only this modality, as CT.
+        patient_id: Only this patient.
+        study_date: Only studies of YYYYMMDD or YYYYMMDD-YYYYMMDD.
+        limit: Most series to list.
     """
     from medsam.io.dicom.web import parse_address
     from medsam.io.dicom.web import query as ask
@@ -60,12 +54,9 @@ def get(address: str, /, *, output: Output, terminal: ThisTerminal) -> None:
 
     Example: medsam pacs get dicomweb://pacs:8042/dicom-web/studies/1.2/series/3.4 -o series/
 
-    Parameters
-    ----------
-    address
-        dicomweb://host:port/dicom-web/studies/UID/series/UID
-    output
-        Folder to make.
+    Args:
+        address: dicomweb://host:port/dicom-web/studies/UID/series/UID
+        output: Folder to make.
     """
     from medsam.io.dicom.web import fetch, parse_address
 
@@ -86,12 +77,9 @@ def put(
 
     Example: medsam pacs put tumor.dcm --address dicomweb://pacs:8042/dicom-web
 
-    Parameters
-    ----------
-    paths
-        DICOM files or folders of them.
-    address
-        dicomweb://host:port/dicom-web
+    Args:
+        paths: DICOM files or folders of them.
+        address: dicomweb://host:port/dicom-web
     """
     from medsam.io.dicom.web import parse_address, store
 

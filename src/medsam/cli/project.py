@@ -23,10 +23,8 @@ def new(project: str, /, *, terminal: ThisTerminal) -> None:
 
     Example: medsam project new study/
 
-    Parameters
-    ----------
-    project
-        A folder that is new or empty, or postgresql://... of an empty database.
+    Args:
+        project: A folder that is new or empty, or postgresql://... of an empty database.
     """
     from medsam.annotation.study.project import create_project
 
@@ -48,12 +46,9 @@ def add(
 
     Example: medsam project add study/ scans/a.nii.gz scans/b.nii.gz --modality MR
 
-    Parameters
-    ----------
-    project
-        The project.
-    scans
-        Image files, DICOM folders, or series of a PACS (dicomweb://host/dicom-web/studies/.../series/...), which are fetched.
+    Args:
+        project: The project.
+        scans: Image files, DICOM folders, or series of a PACS (dicomweb://host/dicom-web/studies/.../series/...), which are fetched.
     """
     from medsam.annotation.study.project import open_project
     from medsam.errors import MedsamError
@@ -89,10 +84,8 @@ def list_(project: str, /, *, terminal: ThisTerminal) -> None:
 
     Example: medsam project list study/
 
-    Parameters
-    ----------
-    project
-        The project.
+    Args:
+        project: The project.
     """
     from dataclasses import asdict
 
@@ -125,20 +118,13 @@ def export(
 
     Example: medsam project export study/ -o masks/ --suffix .seg.nrrd
 
-    Parameters
-    ----------
-    project
-        The project.
-    output
-        Folder for the masks.
-    case
-        Number of a case; give it again for further ones. All without it.
-    annotator
-        Only of this one; of everybody without it.
-    suffix
-        Chooses the format: .nii.gz, .nrrd, .seg.nrrd, .mha, .npz, .dcm, ...
-    format
-        Format where the suffix does not tell it (rtstruct, dicom-seg:LABELMAP).
+    Args:
+        project: The project.
+        output: Folder for the masks.
+        case: Number of a case; give it again for further ones. All without it.
+        annotator: Only of this one; of everybody without it.
+        suffix: Chooses the format: .nii.gz, .nrrd, .seg.nrrd, .mha, .npz, .dcm, ...
+        format: Format where the suffix does not tell it (rtstruct, dicom-seg:LABELMAP).
     """
     from medsam.annotation.study.project import open_project
     from medsam.jobs.project import export_masks
@@ -159,12 +145,9 @@ def report(project: str, /, *, output: Output, overwrite: Overwrite = False, ter
 
     Example: medsam project report study/ -o report/
 
-    Parameters
-    ----------
-    project
-        The project.
-    output
-        Folder for times and annotators (.csv, .md) and figures/times (.png, .svg, .csv).
+    Args:
+        project: The project.
+        output: Folder for times and annotators (.csv, .md) and figures/times (.png, .svg, .csv).
     """
     from dataclasses import asdict
 
@@ -189,23 +172,18 @@ def agreement(
 
     Example: medsam project agreement study/ --case 3
 
-    Parameters
-    ----------
-    project
-        The project.
-    case
-        Number of a case; give it again for further ones. All that two have annotated without it.
-    tolerance_mm
-        Of the surface distance.
-    output
-        Also write the table to this file (.csv).
+    Args:
+        project: The project.
+        case: Number of a case; give it again for further ones. All that two have annotated without it.
+        tolerance_mm: Of the surface distance.
+        output: Also write the table to this file (.csv).
     """
     from dataclasses import asdict
 
     from medsam.annotation.study.agreement import tabulate_agreement
     from medsam.annotation.study.project import open_project
     from medsam.evaluation.tables import write_csv, write_markdown
-    from medsam.files.atomic import replacing
+    from medsam.files.atomic import write_text
     from medsam.jobs.outputs import check_outputs
     from medsam.jobs.project_agreement import agree_on_project
 
@@ -214,8 +192,7 @@ def agreement(
         rows = list(agree_on_project(opened, case, tolerance_mm=tolerance_mm))
     table = tabulate_agreement(rows, tolerance_mm=tolerance_mm)
     if output is not None:
-        with replacing(output) as temporary:
-            temporary.write_text(write_csv(table), encoding="utf-8")
+        write_text(output, write_csv(table))
     terminal.answer([{"case": number, **asdict(row)} for number, row in rows], write_markdown(table))
 
 
@@ -230,14 +207,10 @@ def consensus(
 
     Example: medsam project consensus study/ --case 3
 
-    Parameters
-    ----------
-    project
-        The project.
-    case
-        Number of a case; give it again for further ones. All that two have annotated without it.
-    annotator
-        Only of this one's mask and those given with it; of everybody's without it.
+    Args:
+        project: The project.
+        case: Number of a case; give it again for further ones. All that two have annotated without it.
+        annotator: Only of this one's mask and those given with it; of everybody's without it.
     """
     from medsam.annotation.study.project import open_project
     from medsam.jobs.project_agreement import save_consensuses

@@ -27,20 +27,13 @@ def report(
 ) -> int:
     """Report evaluations: tables, statistics, figures and the worst cases with their pictures.
 
-    Parameters
-    ----------
-    runs
-        Folders of medsam evaluate.
-    output
-        Folder for index.html, tables/, figures/, cases/ and figures.pdf.
-    worst
-        Cases of each model that are listed with their pictures, the worst first; 0 takes all.
-    seed
-        Of the bootstrap.
-    rounds
-        Of the bootstrap.
-    times
-        Times of an annotation study, drawn as bars: CSV with the columns expert, pipeline, case and seconds.
+    Args:
+        runs: Folders of medsam evaluate.
+        output: Folder for index.html, tables/, figures/, cases/ and figures.pdf.
+        worst: Cases of each model that are listed with their pictures, the worst first; 0 takes all.
+        seed: Of the bootstrap.
+        rounds: Of the bootstrap.
+        times: Times of an annotation study, drawn as bars: CSV with the columns expert, pipeline, case and seconds.
     """
     from dataclasses import asdict
 

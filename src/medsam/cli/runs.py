@@ -26,12 +26,9 @@ def runs(
 ) -> int:
     """List training runs; of several, say in what their configurations differ.
 
-    Parameters
-    ----------
-    folders
-        Runs, or folders that hold runs.
-    figure
-        Draw the curves of all of them into this .png, .svg or .pdf.
+    Args:
+        folders: Runs, or folders that hold runs.
+        figure: Draw the curves of all of them into this .png, .svg or .pdf.
     """
     from dataclasses import asdict
 

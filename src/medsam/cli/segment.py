@@ -54,34 +54,20 @@ def segment(
 ) -> int:
     """Segment images from boxes and points.
 
-    Parameters
-    ----------
-    inputs
-        Image files, DICOM folders, folders of images, globs, or series of a PACS (dicomweb://...).
-    output
-        A file (.png, .nii.gz, .nrrd, .mha, .npz, .json for COCO, .dcm, ...) for one input; a folder for several.
-    box
-        x0,y0,x1,y1 in pixels, again and again; box i becomes label i. Six numbers x0,y0,z0,x1,y1,z1 make a 3D box.
-    point
-        x,y inside the object, or x,y,0 outside it, again and again; all points are one object, or refine the one box.
-    prompts
-        JSON or CSV file of prompts, for many objects, slices or images.
-    slice
-        The slice the boxes and points were drawn on, from 0; needed for volumes.
-    interpolate
-        Segment the slices between the boxes of one label too.
-    from_mask
-        A mask of the image to correct: labels with a prompt are made anew on its slice, clicks start from what is there.
-    overlap
-        Where objects meet, the later prompt wins, or the more certain one.
-    clean
-        Afterwards keep the largest part of each label, fill its holes, or smooth its edge; again for several.
-    name
-        Of the objects, in the order of their labels, again and again; or LABEL=NAME.
-    color
-        Of the objects, as #ff8800 or 255,136,0, in the order of their labels, again and again; or LABEL=COLOR.
-    code
-        What the objects are, as SCT:10200004:Liver, in the same order; or LABEL=CODE. Written into DICOM and .seg.nrrd.
+    Args:
+        inputs: Image files, DICOM folders, folders of images, globs, or series of a PACS (dicomweb://...).
+        output: A file (.png, .nii.gz, .nrrd, .mha, .npz, .json for COCO, .dcm, ...) for one input; a folder for several.
+        box: x0,y0,x1,y1 in pixels, again and again; box i becomes label i. Six numbers x0,y0,z0,x1,y1,z1 make a 3D box.
+        point: x,y inside the object, or x,y,0 outside it, again and again; all points are one object, or refine the one box.
+        prompts: JSON or CSV file of prompts, for many objects, slices or images.
+        slice: The slice the boxes and points were drawn on, from 0; needed for volumes.
+        interpolate: Segment the slices between the boxes of one label too.
+        from_mask: A mask of the image to correct: labels with a prompt are made anew on its slice, clicks start from what is there.
+        overlap: Where objects meet, the later prompt wins, or the more certain one.
+        clean: Afterwards keep the largest part of each label, fill its holes, or smooth its edge; again for several.
+        name: Of the objects, in the order of their labels, again and again; or LABEL=NAME.
+        color: Of the objects, as #ff8800 or 255,136,0, in the order of their labels, again and again; or LABEL=COLOR.
+        code: What the objects are, as SCT:10200004:Liver, in the same order; or LABEL=CODE. Written into DICOM and .seg.nrrd.
     """
     from medsam.jobs.segment import segment as run
     from medsam.jobs.segment_plan import SegmentRequest

@@ -32,12 +32,9 @@ def new(
 
     Example: medsam serve token new ana --role annotate
 
-    Parameters
-    ----------
-    name
-        Whose it is; saves go in this name's line of states.
-    role
-        read looks; annotate also draws, prompts and adds scans; admin also sees metrics and everybody's times.
+    Args:
+        name: Whose it is; saves go in this name's line of states.
+        role: read looks; annotate also draws, prompts and adds scans; admin also sees metrics and everybody's times.
     """
     from medsam.server.tokens import default_token_file, new_token
 
@@ -64,10 +61,8 @@ def revoke(name: str, /, *, token_file: TokenFile = None, terminal: ThisTerminal
 
     Example: medsam serve token revoke ana
 
-    Parameters
-    ----------
-    name
-        Whose they are.
+    Args:
+        name: Whose they are.
     """
     from medsam.server.tokens import default_token_file, revoke_token
 
@@ -96,22 +91,14 @@ def serve(
 
     Example: medsam serve study/
 
-    Parameters
-    ----------
-    source
-        A project, a folder, a DICOM series or a scan; a project is made beside what is none.
-    host
-        Where to listen; another than loopback needs --token-file, and TLS in front (docs/server.md).
-    port
-        0 takes a free one.
-    token_file
-        From medsam serve token new: a line for each token, NAME sha256:HEX ROLE; mode 600.
-    allow_host
-        Further names that the server may be asked under, as behind a proxy.
-    cache
-        Folder of embeddings, which the command may share; in the project without it.
-    pacs
-        dicomweb://host:port/dicom-web: its series can be added as cases, and masks are stored there.
+    Args:
+        source: A project, a folder, a DICOM series or a scan; a project is made beside what is none.
+        host: Where to listen; another than loopback needs --token-file, and TLS in front (docs/server.md).
+        port: 0 takes a free one.
+        token_file: From medsam serve token new: a line for each token, NAME sha256:HEX ROLE; mode 600.
+        allow_host: Further names that the server may be asked under, as behind a proxy.
+        cache: Folder of embeddings, which the command may share; in the project without it.
+        pacs: dicomweb://host:port/dicom-web: its series can be added as cases, and masks are stored there.
     """
     serve_project(
         source, lambda address: terminal.answer({"address": address}, address), host=host, port=port,

@@ -9,7 +9,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from medsam.cli.flags import BoxFlags, IntensityFlags, ModelFlags, Output, Overwrite, PlaneFlag, Switch, ThisTerminal
-from medsam.jobs.options import BoxOptions, IntensityOptions, ModelOptions
+from medsam.imaging.box_options import BoxOptions
+from medsam.jobs.options import IntensityOptions, ModelOptions
 
 Numbers = Annotated[list[int], Parameter(negative=(), consume_multiple=True)]
 
@@ -39,30 +40,18 @@ def simulate(
 
     Minutes come from a time model with assumed seconds; they are no measurement.
 
-    Parameters
-    ----------
-    pairs
-        SCAN EXPERT_MASK, files or series of a PACS, again and again; for an npz that holds both, name it twice.
-    output
-        Folder for simulate.csv, simulate.json, simulate.md, a mask and a picture per scan and distance.
-    every
-        Distances of marked slices.
-    whole
-        Take all labels of a mask together as one object.
-    labels
-        Take only these labels of a mask.
-    jitter_mm
-        Standard deviation of the reader's hand; in pixels where the spacing is unknown.
-    seed
-        Of the reader's hand.
-    widest
-        The reader also marks the slice with the longest axis, as for a RECIST measurement.
-    threshold
-        A slice below this Dice needs correction.
-    seconds
-        Time model: seconds to outline a slice by hand, to mark one, to check one, to correct one.
-    cache
-        Folder for embeddings: every distance after the first then costs little.
+    Args:
+        pairs: SCAN EXPERT_MASK, files or series of a PACS, again and again; for an npz that holds both, name it twice.
+        output: Folder for simulate.csv, simulate.json, simulate.md, a mask and a picture per scan and distance.
+        every: Distances of marked slices.
+        whole: Take all labels of a mask together as one object.
+        labels: Take only these labels of a mask.
+        jitter_mm: Standard deviation of the reader's hand; in pixels where the spacing is unknown.
+        seed: Of the reader's hand.
+        widest: The reader also marks the slice with the longest axis, as for a RECIST measurement.
+        threshold: A slice below this Dice needs correction.
+        seconds: Time model: seconds to outline a slice by hand, to mark one, to check one, to correct one.
+        cache: Folder for embeddings: every distance after the first then costs little.
     """
     from medsam.jobs.simulate import SimulateRequest, parse_times
     from medsam.jobs.simulate import simulate as run

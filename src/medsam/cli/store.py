@@ -30,14 +30,10 @@ def info(
 
     Example: medsam store info store/ --figure counts.png
 
-    Parameters
-    ----------
-    store
-        Folder of the store.
-    figure
-        Draw the counts (the paper's Fig. 2a) into this .png, .svg or .pdf.
-    excluded
-        List what was left out, with its reason, one line each.
+    Args:
+        store: Folder of the store.
+        figure: Draw the counts (the paper's Fig. 2a) into this .png, .svg or .pdf.
+        excluded: List what was left out, with its reason, one line each.
     """
     from dataclasses import asdict
 
@@ -92,14 +88,10 @@ def check(store: Path, /, *, sample: int | None = None, seed: int = 0, terminal:
 
     Example: medsam store check store/ --sample 1000
 
-    Parameters
-    ----------
-    store
-        Folder of the store.
-    sample
-        Read only so many pairs, chosen at random; all without it.
-    seed
-        Of that choice.
+    Args:
+        store: Folder of the store.
+        sample: Read only so many pairs, chosen at random; all without it.
+        seed: Of that choice.
     """
     from medsam.data.store.reading import Store
     from medsam.data.store.reading import check as find_problems
@@ -133,26 +125,16 @@ def browse(
 
     Example: medsam store browse store/ --modality CT -o sheet.png
 
-    Parameters
-    ----------
-    store
-        Folder of the store.
-    output
-        Picture to write (.png).
-    count
-        How many pairs.
-    columns
-        Pairs in a row.
-    seed
-        Of the choice.
-    modality
-        Only this modality.
-    dataset
-        Only this data set.
-    target
-        Only this target.
-    split
-        Only this split.
+    Args:
+        store: Folder of the store.
+        output: Picture to write (.png).
+        count: How many pairs.
+        columns: Pairs in a row.
+        seed: Of the choice.
+        modality: Only this modality.
+        dataset: Only this data set.
+        target: Only this target.
+        split: Only this split.
     """
     from medsam.data.browse import draw_contact_sheet
     from medsam.data.store.reading import Store
@@ -180,16 +162,11 @@ def export(
 
     Example: medsam store export store/ --to nnunet -o nnunet/
 
-    Parameters
-    ----------
-    store
-        Folder of the store.
-    to
-        MedSAM's npy folders, one npz a slice as the CVPR challenges, nnU-Net raw, or webdataset tar files.
-    output
-        Folder to write, new or empty.
-    split
-        Only this split.
+    Args:
+        store: Folder of the store.
+        to: MedSAM's npy folders, one npz a slice as the CVPR challenges, nnU-Net raw, or webdataset tar files.
+        output: Folder to write, new or empty.
+        split: Only this split.
     """
     from medsam.data.export import export as write
     from medsam.data.store.reading import Store
@@ -214,18 +191,12 @@ def import_(
 
     Example: medsam store import npy/CT_Abd --modality CT -o store/
 
-    Parameters
-    ----------
-    tree
-        Folder with imgs/ and gts/ of .npy files, or with .npz files that hold imgs and gts.
-    output
-        Folder of the store, made where it does not exist.
-    modality
-        What made the images.
-    name
-        Name of the data set in the store.
-    licence
-        Under which the data may be used.
+    Args:
+        tree: Folder with imgs/ and gts/ of .npy files, or with .npz files that hold imgs and gts.
+        output: Folder of the store, made where it does not exist.
+        modality: What made the images.
+        name: Name of the data set in the store.
+        licence: Under which the data may be used.
     """
     from medsam.cli.curate import FAULTS
     from medsam.data.imports import import_tree

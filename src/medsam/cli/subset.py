@@ -26,20 +26,13 @@ def subset(
 
     Example: medsam subset store/ --size 1000 --size 10000
 
-    Parameters
-    ----------
-    store
-        Folder of the store.
-    size
-        Pairs of a subset; give it again for further ones.
-    output
-        Folder for the lists, STORE/subsets without it; each is a Parquet file of sample ids.
-    split
-        The split to take from.
-    balance
-        Modalities in proportion, by the root of their size, or equally while they last.
-    seed
-        Of the choice.
+    Args:
+        store: Folder of the store.
+        size: Pairs of a subset; give it again for further ones.
+        output: Folder for the lists, STORE/subsets without it; each is a Parquet file of sample ids.
+        split: The split to take from.
+        balance: Modalities in proportion, by the root of their size, or equally while they last.
+        seed: Of the choice.
     """
     from medsam.data.store.reading import Store
     from medsam.data.subset import write_subsets

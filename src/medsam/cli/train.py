@@ -22,14 +22,10 @@ def train(
 ) -> int:
     """Train a model by a recipe; the paper's protocol is the default of every number.
 
-    Parameters
-    ----------
-    config
-        Recipe in TOML (docs/training.md); a run that goes on knows its own.
-    output
-        Folder of the run: checkpoints, metrics.jsonl, model.safetensors, model card.
-    resume
-        Go on from the last checkpoint of the run in that folder.
+    Args:
+        config: Recipe in TOML (docs/training.md); a run that goes on knows its own.
+        output: Folder of the run: checkpoints, metrics.jsonl, model.safetensors, model card.
+        resume: Go on from the last checkpoint of the run in that folder.
     """
     from medsam.errors import DataError
     from medsam.training.config import load_config, read_config

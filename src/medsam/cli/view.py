@@ -23,16 +23,11 @@ def view(
 ) -> None:
     """Draw a slice with a grid of pixel coordinates, to read a box for medsam segment from.
 
-    Parameters
-    ----------
-    source
-        Image file, DICOM folder, or a series of a PACS.
-    output
-        Picture to write (.png).
-    slice
-        Which slice, from 0; the middle one without it.
-    overwrite
-        Replace a picture that exists.
+    Args:
+        source: Image file, DICOM folder, or a series of a PACS.
+        output: Picture to write (.png).
+        slice: Which slice, from 0; the middle one without it.
+        overwrite: Replace a picture that exists.
     """
     from medsam.jobs.view import ViewRequest
     from medsam.jobs.view import view as run

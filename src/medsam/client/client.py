@@ -31,6 +31,7 @@ from medsam.client.values import (
 )
 from medsam.errors import InputFileError, OutputError, PromptError
 from medsam.files.atomic import replacing
+from medsam.imaging.box_options import BoxOptions
 from medsam.imaging.boxes import Box, to_numpy
 from medsam.imaging.drawn_objects import make_object_prompts
 from medsam.imaging.image import Image, Mask, move_axis
@@ -39,8 +40,6 @@ from medsam.progress import Progress, show_lines
 
 if TYPE_CHECKING:
     import httpx
-
-MARGIN_PX = 5.0
 
 
 class Client:
@@ -189,7 +188,7 @@ class Client:
         return self.read_mask(case)
 
     def annotate(
-        self, case: RemoteCase, markers: Mask | NDArray[Any] | Sequence[Marker], *, margin_px: float = MARGIN_PX,
+        self, case: RemoteCase, markers: Mask | NDArray[Any] | Sequence[Marker], *, margin_px: float = BoxOptions.margin_px,
         plane: str | int = 0, progress: bool | Progress = False,
     ) -> RemoteAnnotation:  # fmt: skip
         """Turn axis lines drawn on some slices into a mask, as medsam.annotate does, and save it as one's own state."""

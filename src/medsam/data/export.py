@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import tarfile
@@ -20,6 +19,7 @@ from medsam.data.store.tables import hash_name
 from medsam.errors import DataError, OutputError
 from medsam.files.atomic import replacing
 from medsam.imaging.frame import Frame
+from medsam.io.text import format_rows
 
 Layout = Literal["medsam-npy", "cvpr-npz", "nnunet", "webdataset"]
 INDEXED = ("dataset", "modality", "licence", "target", "mask_value", "sample_id")  # nnU-Net: classes for mask_value
@@ -77,11 +77,7 @@ def _noted(members: Iterator[Member], lines: list[tuple[object, ...]]) -> Iterat
 
 
 def _save_index(folder: Path, lines: list[tuple[object, ...]]) -> None:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["name", "split", *INDEXED])
-    table.writerows(lines)
-    _save(folder / "index.csv", text.getvalue().encode())
+    _save(folder / "index.csv", format_rows([("name", "split", *INDEXED), *lines]).encode())
 
 
 def _members(store: Store, rows: NDArray[np.int64]) -> Iterator[Member]:

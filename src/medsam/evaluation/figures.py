@@ -146,14 +146,14 @@ def draw_podium(tasks: Sequence[TaskScores], measure: Measure) -> Plate:
     return Plate(f"podium-{measure}", caption, figure, Table(f"podium-{measure}", caption, columns, rows))
 
 
-def draw_size(tasks: Sequence[TaskScores], measure: Measure = "dice") -> Plate:
-    """Draw the measure against the size of the target: medians and quartiles of equally many cases each."""
+def draw_size(tasks: Sequence[TaskScores]) -> Plate:
+    """Draw Dice against the size of the target: medians and quartiles of equally many cases each."""
     figure, axes = new_figure(COLUMN_IN, 2.4)
     rows: list[tuple[Cell, ...]] = []
     for k, method in enumerate(tasks[0].scores):
         scores = [score for task in tasks for score in task.scores[method]]
         pixels = np.array([score.pixels for score in scores], float)
-        values = np.array([float(getattr(score, measure)) for score in scores])
+        values = np.array([score.dice for score in scores])
         parts = np.array_split(np.argsort(pixels, kind="stable"), min(SIZE_BINS, len(scores)))
         x = [float(np.median(pixels[part])) for part in parts]
         low, middle, high = np.array([np.quantile(values[part], (0.25, 0.5, 0.75)) for part in parts]).T
@@ -163,14 +163,12 @@ def draw_size(tasks: Sequence[TaskScores], measure: Measure = "dice") -> Plate:
             rows.append((method, x[n], len(part), float(low[n]), float(middle[n]), float(high[n])))
     axes.set_xscale("log")
     axes.set_xlabel("Size of the target (pixels)")
-    axes.set_ylabel(TITLES[measure])
+    axes.set_ylabel("Dice")
     axes.set_ylim(top=1.005)
     add_legend(axes)
-    caption = (
-        f"{TITLES[measure]} against the size of the target: medians and quartiles of groups of equally many cases."
-    )
+    caption = "Dice against the size of the target: medians and quartiles of groups of equally many cases."
     columns = ("Model", "Pixels (median)", "Cases", "First quartile", "Median", "Third quartile")
-    return Plate(f"size-{measure}", caption, figure, Table(f"size-{measure}", caption, columns, tuple(rows)))
+    return Plate("size-dice", caption, figure, Table("size-dice", caption, columns, tuple(rows)))
 
 
 def expect_error(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from medsam.errors import GeometryError
-from medsam.evaluation.surface import Surface, surface_of
+from medsam.evaluation.surface import Surface, find_surface
 from medsam.imaging.image import Mask
 from medsam.io.placement import lay_on_grid
 
@@ -52,13 +52,12 @@ def dice(a: MaskLike, b: MaskLike, *, label: int | None = None) -> float:
     return 2 * common / (first + second) if first + second else 1.0
 
 
-def iou(a: MaskLike, b: MaskLike, *, label: int | None = None) -> float:
+def iou(a: MaskLike, b: MaskLike) -> float:
     """Measure the overlap of two masks, |A and B| / |A or B|.
 
     Args:
         a: Mask, or an array of any shape; non-zero is foreground.
         b: The same; a Mask of the same voxels may store them in another order.
-        label: Compare this label only; None compares all foreground.
 
     Returns:
         0 to 1; 1 where both are empty, 0 where one of them is.
@@ -66,17 +65,16 @@ def iou(a: MaskLike, b: MaskLike, *, label: int | None = None) -> float:
     Raises:
         GeometryError: shapes or grids differ.
     """
-    common, first, second = _voxels(a, b, label)
+    common, first, second = _voxels(a, b, None)
     return common / (first + second - common) if first + second else 1.0
 
 
-def precision(found: MaskLike, expert: MaskLike, *, label: int | None = None) -> float:
+def precision(found: MaskLike, expert: MaskLike) -> float:
     """Measure the share of the found mask that lies in the expert's, |found and expert| / |found|.
 
     Args:
         found: Mask, or an array of any shape; non-zero is foreground.
         expert: The same.
-        label: Compare this label only; None compares all foreground.
 
     Returns:
         0 to 1; 1 where both are empty, 0 where one of them is.
@@ -84,17 +82,16 @@ def precision(found: MaskLike, expert: MaskLike, *, label: int | None = None) ->
     Raises:
         GeometryError: shapes or grids differ.
     """
-    common, size, wanted = _voxels(found, expert, label)
+    common, size, wanted = _voxels(found, expert, None)
     return common / size if size else float(not wanted)
 
 
-def recall(found: MaskLike, expert: MaskLike, *, label: int | None = None) -> float:
+def recall(found: MaskLike, expert: MaskLike) -> float:
     """Measure the share of the expert's mask that was found, |found and expert| / |expert|.
 
     Args:
         found: Mask, or an array of any shape; non-zero is foreground.
         expert: The same.
-        label: Compare this label only; None compares all foreground.
 
     Returns:
         0 to 1; 1 where both are empty, 0 where one of them is.
@@ -102,16 +99,15 @@ def recall(found: MaskLike, expert: MaskLike, *, label: int | None = None) -> fl
     Raises:
         GeometryError: shapes or grids differ.
     """
-    return precision(expert, found, label=label)
+    return precision(expert, found)
 
 
-def volume_error(found: MaskLike, expert: MaskLike, *, label: int | None = None) -> float:
+def volume_error(found: MaskLike, expert: MaskLike) -> float:
     """Measure how much larger the found mask is, (|found| - |expert|) / |expert|; both have voxels of one size.
 
     Args:
         found: Mask, or an array of any shape; non-zero is foreground.
         expert: The same.
-        label: Compare this label only; None compares all foreground.
 
     Returns:
         0.1 where a tenth too much was found; -1 where nothing was; 0 where both are empty; infinite where the expert's
@@ -120,7 +116,7 @@ def volume_error(found: MaskLike, expert: MaskLike, *, label: int | None = None)
     Raises:
         GeometryError: shapes or grids differ.
     """
-    _, size, wanted = _voxels(found, expert, label)
+    _, size, wanted = _voxels(found, expert, None)
     if not wanted:
         return float("inf") if size else 0.0
     return (size - wanted) / wanted
@@ -164,15 +160,12 @@ def normalized_surface_distance(
     return float((near_first + near_second) / (first.sizes_N.sum() + second.sizes_N.sum()))
 
 
-def hausdorff95(
-    a: MaskLike, b: MaskLike, *, label: int | None = None, spacing_mm: Sequence[float] | None = None
-) -> float:
+def hausdorff95(a: MaskLike, b: MaskLike, *, spacing_mm: Sequence[float] | None = None) -> float:
     """Measure the distance that 95 % of each surface keeps to the other: the larger of the two directions.
 
     Args:
         a: Mask, or (H, W) or (D, H, W) array; non-zero is foreground.
         b: The same, on the same grid.
-        label: Compare this label only; None compares all foreground.
         spacing_mm: (z, y, x) or (y, x), for arrays; a Mask brings its own.
 
     Returns:
@@ -181,7 +174,7 @@ def hausdorff95(
     Raises:
         GeometryError: shapes or grids differ, or a spacing that is no distance.
     """
-    pair = _pair(a, b, label, spacing_mm)
+    pair = _pair(a, b, None, spacing_mm)
     first, second = _surfaces(pair, pair.spacing)
     if not len(first.sizes_N) or not len(second.sizes_N):
         return 0.0 if len(first.sizes_N) == len(second.sizes_N) else float("inf")
@@ -229,7 +222,7 @@ def _surfaces(pair: _Pair, spacing: tuple[float, ...]) -> tuple[Surface, Surface
         raise GeometryError(
             f"masks of shape {pair.first.shape}", expected="(H, W) or (D, H, W)", fix="compare one image at a time"
         )
-    return surface_of(pair.first, spacing), surface_of(pair.second, spacing)
+    return find_surface(pair.first, spacing), find_surface(pair.second, spacing)
 
 
 def _percentile(surface: Surface, other: Surface, spacing: tuple[float, ...], share: float = 0.95) -> float:

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from medsam.errors import DataError
 from medsam.evaluation.targets import BoxNoise, PromptedTargets, generator_for, prompt_targets
-from medsam.imaging.axes import axes_of
+from medsam.imaging.axes import measure_axes
+from medsam.imaging.box_options import BoxOptions
 from medsam.imaging.boxes import OUTWARD, Boxes, box_from_mask, clip_boxes, fit_box
 
 WORDS = "box, point, axes, margin+20, margin-10, shift20 or clicks5"
 FRAME = 1024  # pixels of a picture's side in which margins and shifts are counted, as the paper counts noise
-AXES_MARGIN_PX = 5.0  # of the slice, around drawn axes, as medsam annotate adds
 _SPEC = re.compile(
     r"(?:margin(?P<margin>[+-]\d+(?:\.\d+)?)|shift(?P<shift>\d+(?:\.\d+)?)|clicks(?P<clicks>[1-9]\d?)|box|point|axes)"
 )
@@ -100,9 +100,9 @@ def prompt_again(
 
 
 def _box_over_axes(mask_HW: NDArray[np.bool_]) -> NDArray[np.float64]:
-    axes = axes_of(mask_HW, (1.0, 1.0), corners=False)
+    axes = measure_axes(mask_HW, (1.0, 1.0), corners=False)
     ends_42 = np.array([*axes.long_xy, *axes.short_xy])
-    box = np.concatenate([ends_42.min(axis=0) - AXES_MARGIN_PX, ends_42.max(axis=0) + AXES_MARGIN_PX])
+    box = np.concatenate([ends_42.min(axis=0) - BoxOptions.margin_px, ends_42.max(axis=0) + BoxOptions.margin_px])
     kept: NDArray[np.float64] = _keep_inside(box[None], *mask_HW.shape)[0]
     return kept
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import math
 from collections import Counter
@@ -16,7 +15,8 @@ import numpy as np
 from medsam.errors import DataError, OutputError
 from medsam.evaluation.evaluate import EvaluationProtocol
 from medsam.evaluation.measure import Score
-from medsam.files.atomic import replacing
+from medsam.files.atomic import replacing, write_json, write_text
+from medsam.io.text import format_rows
 
 HEADER = tuple(f.name for f in fields(Score))
 NUMBERS = (
@@ -84,12 +84,12 @@ class ScoreFile:
                 expected="the same models, split, noise, seed and limits",
                 fix="choose another -o, or delete the folder",
             )
-        with replacing(record) as temporary:
-            temporary.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+        write_json(record, run)
         kept = _whole_images(_read(self.path)) if self.path.exists() else []
         self.scores = [score for score in kept if not score.fault]
-        with replacing(self.path) as temporary:  # without the rows of an image that a killed run left half written
-            temporary.write_text(_lines([HEADER, *map(astuple, self.scores)]), encoding="utf-8")
+        write_text(
+            self.path, _lines([HEADER, *map(astuple, self.scores)])
+        )  # without the rows of an image that a killed run left half written
         self._done = {_picture(score) for score in self.scores}
 
     def has(self, dataset: str, sample: str, method: str, prompt: str = "box") -> bool:
@@ -124,11 +124,7 @@ def _settings(record: Path) -> object:
 
 
 def _lines(rows: Sequence[Sequence[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(
-        [f"{value:.6f}" if isinstance(value, float) else value for value in row] for row in rows
-    )
-    return text.getvalue()
+    return format_rows([f"{value:.6f}" if isinstance(value, float) else value for value in row] for row in rows)
 
 
 def _read(path: Path) -> list[Score]:
@@ -302,9 +298,7 @@ def write_report(folder: Path, scores: Sequence[Score]) -> None:
         modalities += map(asdict, summarize(rows, "modality"))
         means[method] = {"dice": dice, "nsd": nsd}
     summary = {"datasets": datasets, "modalities": modalities, "mean_of_medians": means}
-    with replacing(folder / "summary.md") as temporary:
-        temporary.write_text(write_tables(scores), encoding="utf-8")
-    with replacing(folder / "summary.json") as temporary:
-        temporary.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    write_text(folder / "summary.md", write_tables(scores))
+    write_json(folder / "summary.json", summary)
     with replacing(folder / "rows.parquet") as temporary:
         parquet.write_table(pyarrow.Table.from_pylist([asdict(s) for s in scores]), temporary)

@@ -161,9 +161,8 @@ def bootstrap_median_difference(
     *,
     seed: int,
     rounds: int = ROUNDS,
-    level: float = 0.95,
 ) -> Interval:
-    """Estimate the median of the differences second - first, with a percentile interval over resampled clusters.
+    """Estimate the median of the differences second - first, with a 95 % percentile interval over resampled clusters.
 
     A round draws as many clusters as there are, with replacement, and takes all cases of each.
 
@@ -173,7 +172,6 @@ def bootstrap_median_difference(
         clusters_N: Patient or volume of each case.
         seed: Of the draws; the same seed gives the same interval.
         rounds: Of the bootstrap.
-        level: Of the interval.
 
     Raises:
         DataError: no scores, one that is not finite, or lengths that differ.
@@ -186,7 +184,7 @@ def bootstrap_median_difference(
     medians = [
         float(np.median(np.concatenate([members[g] for g in rng.integers(count, size=count)]))) for _ in range(rounds)
     ]
-    low, high = np.quantile(medians, ((1 - level) / 2, (1 + level) / 2)).tolist()
+    low, high = np.quantile(medians, (0.025, 0.975)).tolist()
     return Interval(float(np.median(differences)), low, high)
 
 

@@ -51,7 +51,7 @@ class Surface:
     sizes_N: NDArray[np.float64]
 
 
-def surface_of(mask: NDArray[np.bool_], spacing_mm: tuple[float, ...]) -> Surface:
+def find_surface(mask: NDArray[np.bool_], spacing_mm: tuple[float, ...]) -> Surface:
     """Find the surface elements of a mask.
 
     Args:

@@ -8,8 +8,6 @@ Shapes: T tasks, K methods.
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -33,6 +31,7 @@ from medsam.evaluation.statistics import (
     rank_methods,
     summarize_values,
 )
+from medsam.io.text import format_rows
 
 Measure = Literal["dice", "nsd"]
 TITLES: Mapping[str, str] = {"dice": "Dice", "nsd": "NSD"}
@@ -319,9 +318,7 @@ def _write_p(value: float) -> str:
 
 def write_csv(table: Table) -> str:
     """Write a table as CSV."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([table.columns, *table.rows])
-    return text.getvalue()
+    return format_rows([table.columns, *table.rows])
 
 
 def write_markdown(table: Table) -> str:

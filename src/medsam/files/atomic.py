@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import secrets
 import shutil
@@ -53,6 +54,21 @@ def replacing(
             shutil.rmtree(temporary, ignore_errors=True)
         with suppress(OSError):  # the folder may be none
             temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all.
+
+    Raises:
+        OutputError: as replacing.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: object) -> None:
+    """Write a value as indented JSON, as write_text does; what JSON does not know, as a path, becomes its text."""
+    write_text(path, json.dumps(value, indent=1, default=str) + "\n")
 
 
 def commit(temporary: Path, target: Path) -> None:

@@ -32,7 +32,7 @@ class Axes:
     short: float
 
 
-def axes_of(mask_HW: NDArray[np.bool_], spacing_yx: tuple[float, float], *, corners: bool) -> Axes:
+def measure_axes(mask_HW: NDArray[np.bool_], spacing_yx: tuple[float, float], *, corners: bool) -> Axes:
     """Find the longest diameter of a mask and the longest one perpendicular to it, exactly.
 
     Args:

@@ -136,13 +136,6 @@ def _at_least_one(low: float, high: float, size: int) -> tuple[float, float]:
     return (low, high + 1) if high + 1 <= size else (low - 1, high)
 
 
-def boxes_from_labels(labels_HW: np.ndarray) -> tuple[Boxes, list[int]]:
-    """The tight box of every label of a slice: (N, 4) float64 and the N label ids, ascending."""
-    ids = [int(i) for i in np.unique(labels_HW) if i]
-    boxes = [box_from_mask(labels_HW == i) for i in ids]
-    return np.array(boxes, dtype=np.float64).reshape(-1, 4), ids
-
-
 def clip_boxes(boxes_N4: Boxes, height: int, width: int) -> Boxes:
     """Cut boxes to the slice; a box wholly outside becomes empty and validate_boxes then refuses it."""
     limits = np.array([width, height, width, height], dtype=np.float64)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from medsam.errors import InputFileError
@@ -61,6 +63,13 @@ def read_json(path: str | Path, expected: str, *, max_bytes: int = MAX_BYTES) ->
     except ValueError as error:
         reason = re.sub(r"[;\n].*", "", str(error))[:120]  # Python's advice on its own limits is no help here
     raise InputFileError(f"{path} is not JSON ({reason})", expected=expected, fix="correct the file")
+
+
+def format_rows(rows: Iterable[Iterable[object]]) -> str:
+    """Give rows as the text of a CSV file."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def read_rows(path: str | Path, expected: str) -> tuple[set[str], list[tuple[int, dict[str, str]]]]:

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medsam.annotation.annotate import annotate as annotate_image
-from medsam.annotation.interpolation import Interpolation, boxes_from_markers
+from medsam.annotation.interpolation import boxes_from_markers
 from medsam.annotation.marker_files import Objects, Target, read_markers
+from medsam.imaging.box_options import BoxOptions
 from medsam.imaging.prompts import Prompt
 from medsam.inference.cache import EmbeddingCache
 from medsam.io.dicom.pacs_address import redact
 from medsam.io.formats import check_writable, write_mask
 from medsam.jobs.inputs import local_path, read_scan, store_result
 from medsam.jobs.options import (
-    BoxOptions,
     EngineOptions,
     FileOptions,
     IntensityOptions,
@@ -98,7 +98,7 @@ def annotate(request: AnnotateRequest, *, progress: Progress | None = None) -> A
     """
     start = time.perf_counter()
     output, beside, mask = request.output, request.beside, request.mask
-    how = Interpolation(request.boxes.interpolation, request.boxes.margin_px, request.boxes.max_gap)
+    how = request.boxes
     check_picture(beside.overlay)
     inputs = [request.scan, *request.markers, mask.reference]
     check_outputs([output, beside.overlay, beside.record], inputs, overwrite=mask.overwrite)
@@ -116,7 +116,7 @@ def annotate(request: AnnotateRequest, *, progress: Progress | None = None) -> A
         boxes_from_markers(drawn, target.sliced, how)  # bad markers are refused before the model is loaded
         predictor = request.model.load(request.engine)
         result = annotate_image(
-            predictor, scan.image, drawn, interpolation=how.method, margin_px=how.margin_px, max_gap=how.max_gap,
+            predictor, scan.image, drawn, interpolation=how.interpolation, margin_px=how.margin_px, max_gap=how.max_gap,
             plane=scan.axis, cache=EmbeddingCache(beside.cache) if beside.cache else None, progress=progress,
         )  # fmt: skip
         write_mask(result.mask, output, reference=reference, format=mask.format, series=series)

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image as Picture
 
 from medsam.errors import OutputError, PromptError
-from medsam.files.atomic import replacing
 from medsam.imaging.image import Image, Mask, find_slice_axis
 from medsam.io.formats import check_writable, detect_format, read_image, read_mask, write_image, write_mask
 from medsam.io.labels import is_mask_picture
+from medsam.io.pictures.raster import save_picture
 from medsam.io.placement import Overlap
 from medsam.io.suffixes import find_suffix
 from medsam.jobs.inputs import local_path, read_grid, read_scan, store_result
@@ -121,8 +120,7 @@ def _convert_slice(path: Path, request: ConvertRequest) -> Image:
     index = index or 0
     _check_slice(index, depth)
     shown = image.slice_at(index)
-    with replacing(request.destination) as temporary:
-        Picture.fromarray(np.ascontiguousarray(shown.values[0])).save(temporary, format="PNG")
+    save_picture(request.destination, shown.values[0])
     return shown
 
 

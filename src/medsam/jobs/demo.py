@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medsam.errors import InputFileError, MissingDependencyError
-from medsam.files.atomic import replacing
+from medsam.imaging.boxes import Box
 from medsam.imaging.intensity import normalize
 from medsam.imaging.overlay import draw_overlay, tile_pictures, write_caption
 from medsam.imaging.prompts import Prompt
 from medsam.io.formats import read_image, write_mask
+from medsam.io.pictures.raster import save_picture
 from medsam.jobs.options import FileOptions, IntensityOptions
 from medsam.jobs.outputs import check_outputs
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from medsam.inference.predictor import Predictor
-
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,6 @@ def run_demo(output: Path, model: str | None, tell: Callable[[str], None], *, ov
         OutputError: a file exists or cannot be written. MissingDependencyError: a package that carries an image is not
             installed. ModelUnavailableError: no such model.
     """
-    from PIL import Image as Picture
 
     from medsam.inference.predictor import load_predictor
 
@@ -94,8 +92,7 @@ def run_demo(output: Path, model: str | None, tell: Callable[[str], None], *, ov
         picture, line = _run(case, source, predictor, output)
         pictures.append(picture)
         tell(line)
-    with replacing(sheet) as temporary:
-        Picture.fromarray(tile_pictures(pictures, columns=3, tile_px=480)).save(temporary, format="PNG")
+    save_picture(sheet, tile_pictures(pictures, columns=3, tile_px=480))
     _keep_project(output, sources)
     return sheet
 
@@ -132,7 +129,6 @@ def _source(case: DemoImage) -> Path:
 
 
 def _run(case: DemoImage, source: Path, predictor: Predictor, output: Path) -> tuple[NDArray[np.uint8], str]:
-    from PIL import Image as Picture
 
     from medsam.inference.volume.segment import segment
 
@@ -147,8 +143,7 @@ def _run(case: DemoImage, source: Path, predictor: Predictor, output: Path) -> t
     write_mask(result.mask.restore_axis(axis), mask_path)
     picture = draw_overlay(image.slice_rgb(case.slice), result.mask.labels[case.slice], boxes=case.boxes, side_px=480)
     picture = write_caption(picture[::-1] if case.plane else picture, f"{case.name} ({case.modality})")
-    with replacing(output / f"{case.name}.png") as temporary:
-        Picture.fromarray(picture).save(temporary, format="PNG")
+    save_picture(output / f"{case.name}.png", picture)
     seconds = time.perf_counter() - start
     sizes = ", ".join(str(int((result.mask.labels == prompt.label).sum())) for prompt in prompts)
     return (

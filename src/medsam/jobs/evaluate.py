@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from medsam.evaluation.index import read_index
 from medsam.evaluation.measure import Score
 from medsam.evaluation.report import ScoreFile, compare_methods, read_scores, write_report, write_tables
 from medsam.evaluation.stored import list_stored
-from medsam.files.atomic import replacing
+from medsam.files.atomic import write_json, write_text
 from medsam.jobs.evaluate_shards import EvaluationShard, PictureRow, load_comparators, measure_shard, refuse_doubles
 from medsam.jobs.options import ModelOptions
 from medsam.jobs.outputs import check_outputs
@@ -112,8 +111,7 @@ def evaluate(request: EvaluateRequest, *, progress: Progress | None = None) -> E
     tables = write_tables(scores)
     if other is not None:
         comparison = compare_methods(other, scores)
-        with replacing(request.output / "comparison.md") as temporary:
-            temporary.write_text(comparison, encoding="utf-8")
+        write_text(request.output / "comparison.md", comparison)
         tables = f"{tables}\n{comparison}"
     failed = Counter((score.method, score.fault) for score in scores if score.fault)
     return EvaluateResult(tables, dict(sorted(failed.items())))
@@ -172,5 +170,4 @@ def _divide(rows: Sequence[PictureRow], file: ScoreFile, request: EvaluateReques
 def _write_sources(request: EvaluateRequest) -> None:
     store = None if request.store is None else str(request.store.resolve())
     sources = {"folders": [str(folder.resolve()) for folder in request.folders], "store": store}
-    with replacing(request.output / SOURCES) as temporary:
-        temporary.write_text(json.dumps(sources, indent=1) + "\n", encoding="utf-8")
+    write_json(request.output / SOURCES, sources)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import logging
 from collections.abc import Sequence
@@ -14,9 +12,10 @@ from typing import Literal
 from medsam.annotation.measure import Measurement
 from medsam.annotation.measure import measure as measure_mask
 from medsam.errors import GeometryError
-from medsam.files.atomic import replacing
+from medsam.files.atomic import write_text
 from medsam.imaging.image import Grid, Mask
 from medsam.io.formats import detect_format, read_mask
+from medsam.io.text import format_rows
 from medsam.jobs.inputs import local_path, read_grid
 from medsam.jobs.options import FileOptions, Plane
 from medsam.jobs.outputs import check_outputs
@@ -74,8 +73,7 @@ def measure(request: MeasureRequest) -> list[Measurement]:
         rows = [replace(row, area_mm2=row.volume_mm3, volume_mm3=None, volume_ml=None) for row in rows]
     if request.output is not None:
         by_suffix = {".csv": "csv", ".json": "json"}.get(request.output.suffix.lower(), "table")
-        with replacing(request.output) as temporary:
-            temporary.write_text(render_rows(rows, request.format or by_suffix), encoding="utf-8")
+        write_text(request.output, render_rows(rows, request.format or by_suffix))
     return rows
 
 
@@ -113,9 +111,7 @@ def render_rows(rows: Sequence[Measurement], format: str) -> str:
         return json.dumps([asdict(row) for row in rows], indent=1) + "\n"
     lines = [list(COLUMNS), *map(_cells, rows)]
     if format == "csv":
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(lines)
-        return text.getvalue()
+        return format_rows(lines)
     kept = [i for i in range(len(COLUMNS)) if any(line[i] for line in lines[1:])]
     widths = [max(len(line[i]) for line in lines) for i in kept]
     return "".join(

@@ -140,19 +140,3 @@ class RunOptions:
     overlay: Path | None = None
     record: Path | None = None
     cache: Path | None = None
-
-
-@dataclass(frozen=True)
-class BoxOptions:
-    """How boxes come from markers.
-
-    Args:
-        interpolation: Between marked slices sides move in a straight line, wider in the middle ("round") or not ("linear"), or by the released
-            distance maps, which shrink boxes.
-        margin_px: Added to every side of a box, twice for legacy; 0 is the bare rectangle over the lines.
-        max_gap: Marked slices further apart than this are not bridged.
-    """
-
-    interpolation: Literal["round", "linear", "legacy"] = "round"
-    margin_px: float = 5.0
-    max_gap: int | None = None

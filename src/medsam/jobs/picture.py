@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image as Picture
-
 from medsam.errors import OutputError
-from medsam.files.atomic import replacing
 from medsam.imaging.image import Image, Mask
 from medsam.imaging.overlay import draw_overlay, tile_pictures
 from medsam.imaging.prompts import Prompt
+from medsam.io.pictures.raster import save_picture
 
 MOST_SLICES = 12
 
@@ -52,8 +50,7 @@ def write_picture(path: Path, image: Image, mask: Mask, prompts: Sequence[Prompt
         for index in chosen
     ]
     array = pictures[0] if len(pictures) == 1 else tile_pictures(pictures, tile_px=512)
-    with replacing(path) as temporary:
-        Picture.fromarray(array).save(temporary, format="PNG")
+    save_picture(path, array)
 
 
 def find_box(prompt: Prompt, index: int) -> tuple[float, float, float, float] | None:

@@ -13,7 +13,7 @@ from medsam.imaging.image import Image, Mask
 from medsam.jobs.project import find_case_by_number, read_case, read_current_mask
 
 
-def annotated_by(project: Project, case: ProjectCase) -> list[str]:
+def list_annotators(project: Project, case: ProjectCase) -> list[str]:
     """Who stands at a mask in a case; a consensus is nobody's."""
     return [
         who
@@ -32,7 +32,7 @@ def agree_on_case(project: Project, case: ProjectCase, image: Image, *, toleranc
     Raises:
         DataError: fewer than two do.
     """
-    return compare_annotators(_masks(project, case, image, annotated_by(project, case)), tolerance_mm=tolerance_mm)
+    return compare_annotators(_masks(project, case, image, list_annotators(project, case)), tolerance_mm=tolerance_mm)
 
 
 def agree_on_project(
@@ -67,7 +67,7 @@ def save_consensus(
     Raises:
         DataError: fewer than two masks, or an annotator who has none.
     """
-    chosen = sorted(set(annotators)) if annotators is not None else annotated_by(project, case)
+    chosen = sorted(set(annotators)) if annotators is not None else list_annotators(project, case)
     of = {who: project.head(case.id, who).revision for who in chosen}
     labels = make_consensus(_masks(project, case, image, chosen))
     seen = project.head(case.id, CONSENSUS).version
@@ -97,7 +97,7 @@ def save_consensuses(
 def _chosen(project: Project, numbers: Sequence[int] | None) -> list[ProjectCase]:
     if numbers is not None:
         return [find_case_by_number(project, number) for number in dict.fromkeys(numbers)]
-    chosen = [case for case in project.cases() if len(annotated_by(project, case)) > 1]
+    chosen = [case for case in project.cases() if len(list_annotators(project, case)) > 1]
     if not chosen:
         raise DataError("no case with masks of two annotators", expected="one or more", fix="see medsam project list")
     return chosen

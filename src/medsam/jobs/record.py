@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medsam import __version__
-from medsam.files.atomic import replacing
+from medsam.files.atomic import write_json
 from medsam.imaging.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -106,8 +106,7 @@ def write_record(path: Path, shared: Row, rows: Sequence[Row]) -> None:
     Raises:
         OutputError: the disk refused.
     """
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps({**shared, "runs": rows}, indent=1, default=str) + "\n", encoding="utf-8")
+    write_json(path, {**shared, "runs": rows})
 
 
 def read_record(path: Path) -> RunRecord:

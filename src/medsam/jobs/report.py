@@ -40,7 +40,7 @@ from medsam.evaluation.tables import (
     write_latex,
     write_markdown,
 )
-from medsam.files.atomic import replacing
+from medsam.files.atomic import replacing, write_text
 from medsam.jobs.outputs import check_outputs
 from medsam.jobs.report_pictures import CasePictures
 from medsam.jobs.report_studies import StudyScores
@@ -129,7 +129,7 @@ def report(request: ReportRequest) -> ReportResult:
         tuple(PlateLink(plate.name, plate.caption, plate.figure.get_figwidth() > 4) for plate in plates),
         CASE_COLUMNS, tuple(cases),
     )  # fmt: skip
-    _write_text(request.output / "index.html", write_page(page))
+    write_text(request.output / "index.html", write_page(page))
     ranks = next(write_markdown(table) for table in tables if table.name == "ranks-dice")
     return ReportResult(request.output / "index.html", ranks, failed, left_out, len(pictures.missing))
 
@@ -232,11 +232,6 @@ def _state_facts(
     return tuple(facts)
 
 
-def _write_text(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
 def write_table(folder: Path, table: Table, *, suffixes: Sequence[str] = tuple(FORMS)) -> None:
     """Write a table under its name, once in each form.
 
@@ -244,7 +239,7 @@ def write_table(folder: Path, table: Table, *, suffixes: Sequence[str] = tuple(F
         OutputError: the disk refused.
     """
     for suffix in suffixes:
-        _write_text(folder / f"{table.name}{suffix}", FORMS[suffix](table))
+        write_text(folder / f"{table.name}{suffix}", FORMS[suffix](table))
 
 
 def write_plate(folder: Path, plate: Plate, *, suffixes: Sequence[str] = ("pdf", "svg", "png")) -> None:
@@ -256,7 +251,7 @@ def write_plate(folder: Path, plate: Plate, *, suffixes: Sequence[str] = ("pdf",
     for suffix in suffixes:
         with replacing(folder / f"{plate.name}.{suffix}") as temporary:
             plate.figure.savefig(temporary, format=suffix, dpi=DPI)
-    _write_text(folder / f"{plate.name}.csv", write_csv(plate.data))
+    write_text(folder / f"{plate.name}.csv", write_csv(plate.data))
 
 
 def _bind_plates(path: Path, plates: Sequence[Plate]) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Picture
 
 from medsam.errors import DataError, MedsamError
 from medsam.evaluation.comparators import load_masks
@@ -20,7 +19,7 @@ from medsam.evaluation.measure import Score
 from medsam.evaluation.pictures import draw_example
 from medsam.evaluation.report import RECORD
 from medsam.evaluation.stored import StoredPicture
-from medsam.files.atomic import replacing
+from medsam.io.pictures.raster import save_picture
 from medsam.jobs.evaluate import SOURCES, list_pictures
 from medsam.jobs.evaluate_shards import locate_mask
 
@@ -66,8 +65,7 @@ class CasePictures:
             return None
         named = "/".join((score.dataset, score.sample, str(score.target), score.method))
         path = self.folder / f"{sha256(named.encode()).hexdigest()[:16]}.png"
-        with replacing(path) as temporary:
-            Picture.fromarray(drawn).save(temporary, format="PNG")
+        save_picture(path, drawn)
         return f"{self.folder.name}/{path.name}"
 
     def _read(self, dataset: str, sample: str) -> PromptedPicture:

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from medsam.annotation.study.database import FILE, folder_of
+from medsam.annotation.study.database import FILE, find_folder
 from medsam.annotation.study.project import Project, create_project, open_project
 from medsam.errors import DataError, MedsamError
 from medsam.io.formats import detect_format
@@ -68,7 +68,7 @@ def open_for_serving(
 
 def choose_folder(address: str) -> Path:
     """The folder for uploads and embeddings of a project: its own, or one below the present for PostgreSQL."""
-    return folder_of(address) or Path.cwd() / BESIDE
+    return find_folder(address) or Path.cwd() / BESIDE
 
 
 def _scans_in(place: Path) -> Iterator[Path]:

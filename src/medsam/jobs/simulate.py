@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, fields, replace
@@ -11,15 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image as Picture
 
 from medsam.annotation.annotate import AnnotationResult, annotate
-from medsam.annotation.interpolation import Interpolation
 from medsam.annotation.markers import Marker
 from medsam.annotation.study.simulated_reader import STUDY_SAVED, Reader, TimeModel, draw_markers
 from medsam.errors import GeometryError, InputFileError, PromptError
 from medsam.evaluation.metrics import TOLERANCE_MM, dice, normalized_surface_distance
-from medsam.files.atomic import replacing
+from medsam.files.atomic import write_text
+from medsam.imaging.box_options import BoxOptions
 from medsam.imaging.boxes import Box
 from medsam.imaging.image import Image, Mask, find_slice_axis
 from medsam.imaging.overlay import draw_overlay, tile_pictures
@@ -27,16 +24,18 @@ from medsam.inference.cache import EmbeddingCache
 from medsam.inference.predictor import Predictor
 from medsam.io.dicom.pacs_address import is_address
 from medsam.io.formats import read_mask, write_mask
+from medsam.io.pictures.raster import save_picture
+from medsam.io.text import format_rows
 from medsam.jobs.inputs import local_path, read_scan
-from medsam.jobs.options import BoxOptions, FileOptions, IntensityOptions, ModelOptions, Plane
+from medsam.jobs.options import FileOptions, IntensityOptions, ModelOptions, Plane
 from medsam.jobs.outputs import check_outputs
+from medsam.jobs.picture import MOST_SLICES
 from medsam.jobs.record import describe_run, write_record
 
 if TYPE_CHECKING:
     from medsam.progress import Progress
 
 GREEN, MAGENTA = (0, 220, 0), (255, 0, 200)
-MOST_SLICES = 12
 
 
 @dataclass(frozen=True)
@@ -78,11 +77,6 @@ class SimulateRequest:
     intensity: IntensityOptions
     model: ModelOptions
     overwrite: bool = False
-
-    @property
-    def how(self) -> Interpolation:
-        """How boxes come from markers."""
-        return Interpolation(self.boxes.interpolation, self.boxes.margin_px, self.boxes.max_gap)
 
 
 @dataclass(frozen=True)
@@ -172,14 +166,14 @@ def simulate(request: SimulateRequest, *, progress: Progress | None = None) -> t
     check_outputs(_outputs(request, [case for case, _ in drawn]), request.pairs, overwrite=request.overwrite)
     predictor = request.model.load()
     rows: list[SimulatedScore] = []
-    how, total = request.how, len(pairs) * len(request.every)
+    how, total = request.boxes, len(pairs) * len(request.every)
     with tempfile.TemporaryDirectory(prefix="medsam-") as folder:
         cache = EmbeddingCache(request.cache or folder)
         for number, (case, by_distance) in enumerate(drawn):
             encode = 0.0
             for done, (every, markers) in enumerate(by_distance.items(), start=1 + number * len(by_distance)):
                 result = annotate(
-                    predictor, case.image, markers, interpolation=how.method, margin_px=how.margin_px,
+                    predictor, case.image, markers, interpolation=how.interpolation, margin_px=how.margin_px,
                     max_gap=how.max_gap, cache=cache,
                 )  # fmt: skip
                 encode = max(encode, result.seconds["encode"])  # later distances find the same slices encoded already
@@ -256,8 +250,7 @@ def _write_case(output: Path, case: MarkedCase, result: AnnotationResult, every:
     slices = sorted({k for own in result.boxes.values() for k in own})
     shown = slices[:: -(-len(slices) // MOST_SLICES)]
     sheet = tile_pictures([_tile(case, result, k) for k in shown], tile_px=384)
-    with replacing(output / f"{stem}.png") as temporary:
-        Picture.fromarray(sheet).save(temporary, format="PNG")
+    save_picture(output / f"{stem}.png", sheet)
 
 
 def _tile(case: MarkedCase, result: AnnotationResult, index: int) -> np.ndarray:
@@ -287,20 +280,17 @@ def _surroundings(boxes: Sequence[Box], size_hw: tuple[int, ...]) -> tuple[int, 
 
 
 def _write_rows(rows: Sequence[SimulatedScore], request: SimulateRequest, predictor: Predictor) -> None:
-    text = io.StringIO()
     header = [f.name for f in fields(SimulatedScore)]
-    csv.writer(text, lineterminator="\n").writerows([header, *map(astuple, rows)])
     settings = {
         "modality": request.intensity.modality, "window": request.intensity.window, "jitter_mm": request.jitter_mm,
         "seed": request.seed, "widest": request.widest, "threshold": request.threshold, "assumed_seconds": asdict(request.times),
-        "boxes": asdict(request.how), "tolerance_mm": TOLERANCE_MM, "whole": request.whole,
+        "boxes": asdict(request.boxes), "tolerance_mm": TOLERANCE_MM, "whole": request.whole,
         "labels": list(request.labels), "plane": request.plane, "study_saved": STUDY_SAVED,
         "note": "minutes are a model with assumed seconds, not a measurement",
     }  # fmt: skip
     write_record(request.output / "simulate.json", describe_run(predictor, settings), [asdict(row) for row in rows])
-    for name, content in (("csv", text.getvalue()), ("md", render_markdown(rows))):
-        with replacing(request.output / f"simulate.{name}") as temporary:
-            temporary.write_text(content, encoding="utf-8")
+    write_text(request.output / "simulate.csv", format_rows([header, *map(astuple, rows)]))
+    write_text(request.output / "simulate.md", render_markdown(rows))
 
 
 def render_markdown(rows: Sequence[SimulatedScore]) -> str:

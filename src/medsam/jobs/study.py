@@ -11,14 +11,14 @@ from pathlib import Path
 from medsam.engine import run
 from medsam.errors import DataError
 from medsam.evaluation.evaluate import EvaluationProtocol
-from medsam.files.atomic import replacing
+from medsam.evaluation.segmenters import WEIGHTS
+from medsam.files.atomic import write_json
 from medsam.files.lock import hold_folder
 from medsam.jobs.evaluate import EvaluateRequest, evaluate
 from medsam.jobs.report import ReportRequest, ReportResult, report
 from medsam.jobs.study_data import TRAIN, VAL, StudySets, prepare_data, write_sized_sets
 from medsam.jobs.study_recipe import Kind, StudyModel, StudyRecipe
 from medsam.jobs.study_training import (
-    WEIGHTS,
     TrainingShard,
     find_class,
     list_shards,
@@ -125,8 +125,7 @@ def _hold_to_recipe(recipe: StudyRecipe, output: Path) -> None:
                 expected="the same recipe",
                 fix="choose another -o",
             )
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_json(path, record)
 
 
 def _plan(study: _Study) -> list[_Part]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -14,8 +12,9 @@ import numpy as np
 from medsam.errors import DataError
 from medsam.evaluation.index import COLUMNS, IndexedPicture, read_index
 from medsam.evaluation.targets import generator_for
-from medsam.files.atomic import replacing
+from medsam.files.atomic import write_text
 from medsam.io.formats import read_mask
+from medsam.io.text import format_rows
 from medsam.jobs.study_recipe import StudyData, StudyRecipe
 
 TRAIN, VAL = "train", "val"
@@ -94,10 +93,7 @@ def _name_labels(names: str | Mapping[str, str], rows: Sequence[IndexedPicture])
 
 
 def _write(path: Path, rows: Sequence[Sequence[object]]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    with replacing(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+    write_text(path, format_rows(rows))
 
 
 def write_sized_sets(recipe: StudyRecipe, sets: StudySets, size: int, folder: Path) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from medsam.baselines.nnunet import find_nnunet_model
 from medsam.baselines.specialist import read_manifest
 from medsam.errors import DataError
 from medsam.evaluation.index import read_index
+from medsam.evaluation.segmenters import WEIGHTS
 from medsam.evaluation.tables import Cell, Table
 from medsam.jobs.baseline import (
     BaselineRequest,
@@ -22,8 +23,6 @@ from medsam.jobs.baseline import (
     train_with_nnunet,
 )
 from medsam.jobs.study_recipe import StudyModel
-
-WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from PIL import Image as Picture
 from PIL import ImageDraw, ImageFont
 
 from medsam.errors import PromptError
-from medsam.files.atomic import replacing
 from medsam.imaging.image import Image
+from medsam.io.pictures.raster import save_picture
 from medsam.jobs.inputs import local_path, read_scan
 from medsam.jobs.options import FileOptions, IntensityOptions, Plane
 from medsam.jobs.outputs import check_outputs
@@ -73,8 +73,7 @@ def view(request: ViewRequest) -> ViewResult:
     if not 0 <= index < depth:
         raise PromptError(f"slice is {index}", expected=f"0 to {depth - 1}", fix="choose a slice of the image")
     drawn = draw_coordinates(image.slice_rgb(index))
-    with replacing(request.output) as temporary:
-        Picture.fromarray(drawn).save(temporary, format="PNG")
+    save_picture(request.output, drawn)
     return ViewResult(index, depth, height, width)
 
 

@@ -20,11 +20,12 @@ from starlette.background import BackgroundTask
 from starlette.datastructures import FormData, Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from medsam.errors import InputFileError, PromptError
+from medsam.errors import InputFileError, MedsamError, PromptError
 from medsam.imaging.image import Grid, Image, Mask
 from medsam.imaging.intensity import find_rule, normalize
 from medsam.imaging.modality import Modality, parse_modality
 from medsam.imaging.prompts import MAX_LABEL, Prompt
+from medsam.io.dicom.series import list_series
 from medsam.io.formats import write_mask
 from medsam.server.settings import ServerSettings
 from medsam.server.strokes import stroke_prompts
@@ -152,18 +153,12 @@ def read_raw_labels(path: Path, grid: Grid) -> Mask:
 
 def read_series_uids(source: Path) -> frozenset[str]:
     """The SeriesInstanceUID of a DICOM file, or those of the files of a folder; none where there is no DICOM."""
-    from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
-
-    files = sorted(source.iterdir()) if source.is_dir() else [source] if source.suffix.lower() == ".dcm" else []
-    found = set()
-    for file in files:
-        try:
-            header = dcmread(file, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"])
-        except (InvalidDicomError, OSError):
-            continue
-        found.add(str(header.get("SeriesInstanceUID", "")))
-    return frozenset(found)
+    if not source.is_dir() and source.suffix.lower() != ".dcm":
+        return frozenset()
+    try:
+        return frozenset(one.uid for one in list_series(source))
+    except MedsamError:
+        return frozenset()
 
 
 def named_labels(params: Mapping[str, object]) -> dict[int, str]:

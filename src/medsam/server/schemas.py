@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from medsam.imaging.box_options import BoxOptions
+
 PlaneName = Literal["stored", "axial", "coronal", "sagittal"]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Label = Annotated[int, Field(ge=1, le=65535)]
@@ -227,7 +229,7 @@ class JobIn(_Strict):
     prompts: list[JobPrompt] = Field(default_factory=list, max_length=1000)
     markers: list[JobMarker] = Field(default_factory=list, max_length=10000)
     interpolate: bool = Field(False, description="boxes also reach over the slices between them")
-    margin_px: Annotated[float, Field(ge=0, le=1000)] = 5.0
+    margin_px: Annotated[float, Field(ge=0, le=1000)] = BoxOptions.margin_px
     neighbours: JobNeighbours | None = None
     release: bool = False
     kept: list[Label] = Field(default_factory=list, max_length=1000, description="objects that are locked")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from medsam.errors import DataError
-from medsam.training.run.sealed import Progress, find_latest, list_checkpoints, write_checkpoint
+from medsam.training.run.sealed import RunPosition, find_latest, list_checkpoints, write_checkpoint
 
 
 def fill(folder: Path) -> None:
@@ -13,11 +13,11 @@ def fill(folder: Path) -> None:
 
 
 def test_the_last_two_are_kept_and_the_latest_whole_one_is_found(tmp_path: Path) -> None:
-    assert find_latest(tmp_path) == (None, Progress())
+    assert find_latest(tmp_path) == (None, RunPosition())
     for step in (1, 2, 3):
-        write_checkpoint(tmp_path, Progress(step=step, seconds=step * 2.0), fill)
+        write_checkpoint(tmp_path, RunPosition(step=step, seconds=step * 2.0), fill)
     assert [folder.name for folder in list_checkpoints(tmp_path)] == ["step-00000002", "step-00000003"]
-    assert find_latest(tmp_path) == (list_checkpoints(tmp_path)[-1], Progress(step=3, seconds=6.0))
+    assert find_latest(tmp_path) == (list_checkpoints(tmp_path)[-1], RunPosition(step=3, seconds=6.0))
     (list_checkpoints(tmp_path)[-1] / "weights").write_bytes(b"abd")
     assert find_latest(tmp_path)[1].step == 2
     (list_checkpoints(tmp_path)[0] / "state.json").unlink()
@@ -31,5 +31,5 @@ def test_a_write_that_fails_leaves_no_folder(tmp_path: Path) -> None:
         raise ValueError("half")
 
     with pytest.raises(ValueError, match="half"):
-        write_checkpoint(tmp_path, Progress(step=1), fail)
+        write_checkpoint(tmp_path, RunPosition(step=1), fail)
     assert list((tmp_path / "checkpoints").iterdir()) == []

@@ -21,7 +21,7 @@ TURN = 0x6D656473  # of the lock that writers of a project in PostgreSQL take, a
 DISK_FULL = "53100"  # PostgreSQL's code
 
 
-def folder_of(address: str | Path) -> Path | None:
+def find_folder(address: str | Path) -> Path | None:
     """The folder of a project in SQLite; None for an address of PostgreSQL."""
     return None if str(address).partition(":")[0] in SCHEMES else Path(address)
 
@@ -32,7 +32,7 @@ def holds_project(address: str | Path) -> bool:
     Raises:
         DataError: the database does not answer.
     """
-    folder = folder_of(address)
+    folder = find_folder(address)
     if folder is not None:
         return (folder / FILE).is_file()
     engine = _engine(address)
@@ -56,7 +56,7 @@ def connect(address: str | Path) -> Engine:
 
 
 def _engine(address: str | Path) -> Engine:
-    folder = folder_of(address)
+    folder = find_folder(address)
     if folder is not None:
         engine = create_engine(f"sqlite:///{folder / FILE}", connect_args={"timeout": BUSY_SECONDS})
         event.listen(engine, "connect", _prepare_sqlite)

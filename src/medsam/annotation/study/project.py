@@ -20,7 +20,7 @@ from medsam.annotation.study.database import (
     FILE,
     connect,
     database_errors_in_words,
-    folder_of,
+    find_folder,
     holds_project,
     take_turn,
 )
@@ -34,8 +34,8 @@ from medsam.annotation.study.rows import (
     Revision,
     Status,
     find_case_name,
-    object_of,
-    revision_of,
+    read_object,
+    read_revision,
 )
 from medsam.annotation.study.tables import ACTIVITY, CASES, HEADS, MOVES, OBJECTS, REVISIONS
 from medsam.annotation.study.timing import Activity, Phase
@@ -145,7 +145,7 @@ class Project:
         """The named objects of a case, by label."""
         query = select(OBJECTS).where(OBJECTS.c.case_id == case_id).order_by(OBJECTS.c.label)
         with self._reading() as connection:
-            return [object_of(row) for row in connection.execute(query).mappings()]
+            return [read_object(row) for row in connection.execute(query).mappings()]
 
     def head(self, case_id: str, annotator: str) -> Head:
         """Where an annotator stands; version 0 before the first save."""
@@ -231,7 +231,7 @@ class Project:
             row = connection.execute(select(REVISIONS).where(REVISIONS.c.id == revision_id)).mappings().first()
         if row is None:
             raise DataError(f"revision {revision_id}", expected="a revision of the project", fix="ask for the history")
-        return revision_of(row)
+        return read_revision(row)
 
     def current(self, case_id: str, annotator: str) -> Revision | None:
         """The state an annotator stands at; None before the first."""
@@ -310,7 +310,7 @@ def create_project(address: str | Path) -> Project:
     Raises:
         DataError: there is a project already. OutputError: the place cannot be written.
     """
-    folder = folder_of(address)
+    folder = find_folder(address)
     if folder is not None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -332,7 +332,7 @@ def open_project(address: str | Path) -> Project:
         DataError: there is none, it is damaged, or a newer medsam made it.
     """
     if not holds_project(address):
-        place = f"a folder with {FILE}" if folder_of(address) is not None else "a database made by medsam"
+        place = f"a folder with {FILE}" if find_folder(address) is not None else "a database made by medsam"
         raise DataError(f"{address} holds no project", expected=place, fix="make one with medsam project new")
     return Project(connect(address))
 

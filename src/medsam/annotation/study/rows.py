@@ -91,7 +91,7 @@ def find_case_name(row: RowMapping) -> ProjectCase:
     )
 
 
-def object_of(row: RowMapping) -> ProjectObject:
+def read_object(row: RowMapping) -> ProjectObject:
     """A row of `objects`."""
     color: Sequence[int] | None = row["color"]
     code: Sequence[str] | None = row["code"]
@@ -103,7 +103,7 @@ def object_of(row: RowMapping) -> ProjectObject:
     )
 
 
-def revision_of(row: RowMapping) -> Revision:
+def read_revision(row: RowMapping) -> Revision:
     """A row of `revisions`, its mask unpacked.
 
     Raises:

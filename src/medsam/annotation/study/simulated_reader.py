@@ -13,7 +13,7 @@ import numpy as np
 
 from medsam.annotation.markers import Marker
 from medsam.errors import PromptError
-from medsam.imaging.axes import Axes, axes_of
+from medsam.imaging.axes import Axes, measure_axes
 from medsam.imaging.image import Mask
 
 STUDY_SAVED = (0.8237, 0.8295)  # paper: share of time saved, first and second expert
@@ -86,7 +86,7 @@ def draw_markers(mask: Mask, reader: Reader) -> list[Marker]:
     for label in mask.ids:
         object_DHW = mask.labels == label
         slices = np.flatnonzero(object_DHW.any(axis=(1, 2))).tolist()
-        axes_by_slice = {k: axes_of(object_DHW[k], (spacing[1], spacing[2]), corners=False) for k in slices}
+        axes_by_slice = {k: measure_axes(object_DHW[k], (spacing[1], spacing[2]), corners=False) for k in slices}
         marked = set(choose_slices(slices, reader.every))
         if reader.widest:
             marked.add(max(slices, key=lambda k: axes_by_slice[k].long))

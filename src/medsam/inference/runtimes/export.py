@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from medsam.errors import MissingDependencyError, OutputError
-from medsam.files.atomic import replacing
+from medsam.files.atomic import replacing, write_text
 from medsam.inference.runtimes import openvino
 from medsam.inference.runtimes.graph_runtime import find_decoder
 from medsam.inference.runtimes.graphs import (
@@ -54,8 +54,7 @@ def export_model(model: str | Path | None, target: str | Path) -> tuple[Path, Pa
     else:
         openvino.write_graphs(network, path)
     beside = locate_sidecar(path)
-    with replacing(beside) as temporary:
-        temporary.write_text(replace(manifest, multimask=False).to_json() + "\n", "utf-8")  # graphs give one mask
+    write_text(beside, replace(manifest, multimask=False).to_json() + "\n")  # graphs give one mask
     return path, find_decoder(path), beside
 
 

@@ -18,7 +18,7 @@ from medsam.imaging.prompts import Prompt, place
 from medsam.inference.cache import EmbeddingCache
 from medsam.inference.predictor import Predictor
 from medsam.inference.volume.segment import Segmentation, segment
-from medsam.inference.volume.tracks import Track, make_tracks, widened
+from medsam.inference.volume.tracks import Track, make_tracks, widen_box
 from medsam.progress import Progress
 
 LEAST_OVERLAP = 0.5  # intersection over union of the masks of two slices that are still one object
@@ -115,7 +115,7 @@ class _Following:
         beside_HW = self._masks.get(box)
         if not mask_HW.any() or (beside_HW is not None and _overlap(mask_HW, beside_HW) < LEAST_OVERLAP):
             return None
-        following = fit_box(widened(mask_HW, frame), self._slice)
+        following = fit_box(widen_box(mask_HW, frame), self._slice)
         start = next(iter(self._masks.items()), None)  # the first is needed again on the way down
         self._masks = dict([start] if start else []) | {following: mask_HW}
         return following

@@ -145,7 +145,7 @@ def follow_in(limit: Box) -> Follow:
     """
 
     def next_box(mask_HW: NDArray[np.bool_], frame: Frame, _: Box) -> Box:
-        return fit_box(widened(mask_HW, frame), limit) if mask_HW.any() else limit
+        return fit_box(widen_box(mask_HW, frame), limit) if mask_HW.any() else limit
 
     return next_box
 
@@ -176,9 +176,9 @@ def track_neighbours(mask_HW: NDArray[np.bool_], label: int, slices: tuple[int, 
     whole = (0.0, 0.0, float(frame.width), float(frame.height))
 
     def follow(mask_HW: NDArray[np.bool_], frame: Frame, beside: Box) -> Box:
-        return fit_box(widened(mask_HW, frame), whole) if mask_HW.any() else beside
+        return fit_box(widen_box(mask_HW, frame), whole) if mask_HW.any() else beside
 
-    box = fit_box(widened(mask_HW, frame), whole)
+    box = fit_box(widen_box(mask_HW, frame), whole)
     beside = {middle + 1: (middle + 1, last), middle - 1: (first, middle - 1)}
     return [
         Track(label, {start: Prompt(label=label, slice=start, box=box)}, start, reach, follow=follow)
@@ -187,7 +187,7 @@ def track_neighbours(mask_HW: NDArray[np.bool_], label: int, slices: tuple[int, 
     ]
 
 
-def widened(mask_HW: NDArray[np.bool_], frame: Frame) -> Box:
+def widen_box(mask_HW: NDArray[np.bool_], frame: Frame) -> Box:
     """The box of a mask that is not empty, a little wider, as LiteMedSAM gives it to the next slice."""
     scale_x, scale_y = frame.scale_xy
     margin = MARGIN_PX * frame.size / 256 / np.array([scale_x, scale_y, scale_x, scale_y])

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pydicom.dataset import Dataset
-
 from medsam.errors import GeometryError, InputFileError
 from medsam.io.dicom.attributes import read_number, read_text
 from medsam.io.dicom.files import Instance, read_contents, silence_parser
@@ -25,24 +23,6 @@ def list_series(path: str | Path) -> list[SeriesSummary]:
     """
     with silence_parser():
         return [group.summary for group in group_planes(read_contents(Path(path)).instances)]
-
-
-def read_headers(path: str | Path, series: str | None = None) -> list[Dataset]:
-    """Headers of the objects of one series, sorted along the normal of its slices, without pixels.
-
-    Args:
-        path: A DICOM file, folder or zip.
-        series: Which one, as in read_image.
-
-    Returns:
-        One dataset per object; for a multi-frame object, one in all.
-
-    Raises:
-        InputFileError: nothing is DICOM, a file is broken, or several series are there and none is chosen.
-    """
-    with silence_parser():
-        group = choose_group(group_planes(read_contents(Path(path)).instances), series, Path(path).name)
-    return [instance.header for instance in _unique(plane.instance for plane in group.planes)]
 
 
 def _unique(instances: Iterable[Instance]) -> list[Instance]:

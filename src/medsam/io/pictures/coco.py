@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsam.errors import InputFileError, OutputError
-from medsam.files.atomic import replacing
+from medsam.files.atomic import write_text
 from medsam.imaging.image import Grid, Mask
 from medsam.io.formats import WriteOptions
 from medsam.io.guard import guarded
@@ -54,8 +54,7 @@ def write_mask(mask: Mask, path: Path, options: WriteOptions) -> None:
             _annotation(number, label, mask.labels[0] == label) for number, label in enumerate(mask.ids, 1)
         ],
     }
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    write_text(path, json.dumps(record, indent=1))
 
 
 def _annotation(number: int, label: int, region: NDArray[np.bool_]) -> dict[str, object]:

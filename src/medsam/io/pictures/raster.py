@@ -74,6 +74,16 @@ def write_mask(mask: Mask, path: Path, options: WriteOptions) -> None:
         picture.save(temporary, format="PNG")
 
 
+def save_picture(path: Path, pixels: np.ndarray) -> None:
+    """Write uint8 pixels, (H, W) grey or (H, W, 3), as a PNG that is whole or absent.
+
+    Raises:
+        OutputError: the disk refused.
+    """
+    with replacing(path) as temporary:
+        Picture.fromarray(np.ascontiguousarray(pixels)).save(temporary, format="PNG")
+
+
 def _picture_of(mask: Mask) -> Picture.Image:
     if mask.grid.shape[0] != 1:
         raise OutputError(

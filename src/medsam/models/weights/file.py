@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from medsam.errors import CheckpointError
-from medsam.files.atomic import replacing
+from medsam.files.atomic import write_text
 from medsam.models.weights.manifest import Manifest
 
 Kind = Literal["safetensors", "zip", "pickle"]
@@ -55,8 +55,7 @@ def read_sidecar(path: Path) -> Manifest:
 
 def write_sidecar(path: Path, manifest: Manifest) -> None:
     """Put a manifest beside a file."""
-    with replacing(locate_sidecar(path)) as temporary:
-        temporary.write_text(manifest.to_json() + "\n", "utf-8")
+    write_text(locate_sidecar(path), manifest.to_json() + "\n")
 
 
 def digest(path: Path, algorithm: Literal["sha256", "md5"] = "sha256") -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from medsam.evaluation.measure import Score
-from medsam.files.atomic import replacing
+from medsam.files.atomic import replacing, write_json
 from medsam.training.config import TrainConfig
 from medsam.training.run.examples import write_examples
 from medsam.training.run.folder import CURVE
@@ -80,8 +80,7 @@ def record_comparison(
     Raises:
         OutputError: the disk refused.
     """
-    with replacing(folder / COMPARISON) as temporary:
-        temporary.write_text(json.dumps(asdict(comparison), indent=1) + "\n", encoding="utf-8")
+    write_json(folder / COMPARISON, asdict(comparison))
     lines = [summarize_scores(step, [s for one in part for s in one.scores])[0] for step, part in measured.items()]
     with replacing(folder / METRICS) as temporary:
         steps = [line for line in read_metrics(folder) if "loss" in line]

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from medsam.errors import DataError, OutputError
-from medsam.files.atomic import replacing
+from medsam.files.atomic import write_json
 from medsam.inference.predictor import Predictor
 from medsam.inference.runtimes.torch import TorchRuntime, choose_device
 from medsam.models.networks.medsam import MedSAM
@@ -69,8 +69,7 @@ def finetune(
     if not (folder / CONFIG).is_file():
         begun, ended = check_learnable(copy.deepcopy(model), Draws(learn, manifest, config), config, where)
         say(f"one batch can be learnt: loss {begun:.4f} -> {ended:.4f} in {STEPS} steps")
-    with replacing(folder / CASES) as temporary:
-        temporary.write_text(json.dumps(cases, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / CASES, cases)
     before = list(measure_source(_make_predictor(model, manifest, where), kept, config))
     outcome = fit(config, folder, model, manifest, learn, tune=None, resume=resume, device=device, progress=progress)
     if not outcome.finished:

@@ -30,7 +30,7 @@ from medsam.training.run.distributed import Processes, divide_like, gather_tenso
 from medsam.training.run.sealed import (
     KEPT,
     WEIGHTS,
-    Progress,
+    RunPosition,
     begin_folder,
     find_latest,
     locate_checkpoint,
@@ -94,7 +94,7 @@ def make_folder(run: Path) -> None:
         run.mkdir(parents=True, exist_ok=True)
 
 
-def save(run: Path, learner: Learner, progress: Progress, processes: Processes) -> Path:
+def save(run: Path, learner: Learner, progress: RunPosition, processes: Processes) -> Path:
     """Write a checkpoint and drop all but the last two; all processes call it together.
 
     Raises:
@@ -124,7 +124,7 @@ def save(run: Path, learner: Learner, progress: Progress, processes: Processes) 
     return folder
 
 
-def resume(run: Path, learner: Learner, processes: Processes) -> Progress:
+def resume(run: Path, learner: Learner, processes: Processes) -> RunPosition:
     """Load the latest whole checkpoint of a run, of however many processes; all processes call it together.
 
     A damaged one is passed over for the one before it.

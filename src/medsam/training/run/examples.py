@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Picture
 
-from medsam.files.atomic import replacing
 from medsam.imaging.overlay import tile_pictures, write_caption
+from medsam.io.pictures.raster import save_picture
 from medsam.training.samples.sources import SampleSource
 
 EXAMPLES = "examples"
@@ -56,6 +55,5 @@ def write_sheet(path: Path, pictures: Sequence[NDArray[np.uint8]], title: str) -
     strip = np.zeros((TITLE_PX, *sheet.shape[1:]), np.uint8)
     strip[:, :TITLE_WIDTH_PX] = write_caption(strip[:, :TITLE_WIDTH_PX], title)
     sheet = np.concatenate([strip, sheet])
-    with replacing(path) as temporary:
-        Picture.fromarray(sheet).save(temporary, format="PNG")
+    save_picture(path, sheet)
     return sheet

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from medsam.errors import DataError
-from medsam.files.atomic import replacing
+from medsam.files.atomic import write_text
 from medsam.files.disk_space import Need, check_room
 from medsam.files.lock import hold_folder
 from medsam.training.config import FREE_ON_RESUME, TrainConfig, compare_configs, load_config
@@ -123,8 +123,7 @@ def write_record(folder: Path, data: Mapping[str, object], name: str, config: st
         OutputError: the disk refused.
     """
     for path, text in ((folder / DATA, json.dumps(data, indent=1) + "\n"), (folder / name, config)):
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(path, text)
 
 
 def estimate_needs(run: TrainingRun, train: SampleSource) -> list[Need]:

@@ -23,7 +23,7 @@ from medsam.training.run.distributed import join_processes
 from medsam.training.run.folder import begin_run, claim_folder
 from medsam.training.run.monitor import Monitor
 from medsam.training.run.result import finish_run
-from medsam.training.run.sealed import Progress
+from medsam.training.run.sealed import RunPosition
 from medsam.training.run.state import RunOutcome, TrainingRun
 from medsam.training.run.step import NotFiniteError, take_step
 from medsam.training.run.stop import catch_stop_signals
@@ -84,7 +84,7 @@ def fit(
             config, folder, learner, objective, train=train, tune=tune, teacher=teacher, processes=processes
         )
         processes.agree(partial(begin_run, run, train, None if begun else held))
-        reached = checkpoint_run.resume(folder, learner, processes) if resume else Progress()
+        reached = checkpoint_run.resume(folder, learner, processes) if resume else RunPosition()
         outcome = _run_steps(run, train, reached, progress)
         if outcome.finished:
             finish_run(run, train, outcome.progress)
@@ -92,7 +92,7 @@ def fit(
     return outcome
 
 
-def _run_steps(run: TrainingRun, train: SampleSource, progress: Progress, show: StepProgress | None) -> RunOutcome:
+def _run_steps(run: TrainingRun, train: SampleSource, progress: RunPosition, show: StepProgress | None) -> RunOutcome:
     config, processes = run.config, run.processes
     draws = Draws(train, run.learner.manifest, config)
     steps = range(progress.step, run.total)
@@ -137,7 +137,7 @@ def _run_steps(run: TrainingRun, train: SampleSource, progress: Progress, show: 
                 raise
 
 
-def _refuse_nothing_learnt(progress: Progress) -> None:
+def _refuse_nothing_learnt(progress: RunPosition) -> None:
     if progress.step and progress.skipped == progress.step:
         raise DataError(
             f"the loss or its gradient was finite in none of the {progress.step} steps",

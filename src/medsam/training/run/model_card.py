@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from medsam.files.atomic import replacing
+from medsam.files.atomic import write_text
 from medsam.models.weights.manifest import Manifest
 from medsam.training.config import FREE_ON_RESUME, TrainConfig, compare_configs, make_config
 from medsam.training.run.monitor import read_metrics
-from medsam.training.run.sealed import Progress
+from medsam.training.run.sealed import RunPosition
 from medsam.training.samples.sources import SampleSource
 
 CARD = "README.md"
@@ -27,7 +27,7 @@ def write_card(
     config: TrainConfig,
     manifest: Manifest,
     train: SampleSource,
-    progress: Progress,
+    progress: RunPosition,
     *,
     measured_on: str = "the tuning split",
 ) -> None:
@@ -77,8 +77,7 @@ def write_card(
         "",
         f"`{manifest.to_json()}`",
     ]
-    with replacing(folder / CARD) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(folder / CARD, "\n".join(lines) + "\n")
 
 
 def _example(manifest: Manifest) -> str:
@@ -119,7 +118,7 @@ def _table(line: Mapping[str, object], name: str) -> Mapping[str, float]:
 
 
 def _score_rows(
-    before: Mapping[str, object], after: Mapping[str, object], config: TrainConfig, progress: Progress
+    before: Mapping[str, object], after: Mapping[str, object], config: TrainConfig, progress: RunPosition
 ) -> list[str]:
     """Median Dice and NSD by modality and by data set before the first step and at the end."""
     if not after:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsam.errors import OutputError
-from medsam.files.atomic import replacing
+from medsam.files.atomic import replacing, write_text
 from medsam.progress import StepProgress
 from medsam.training.run.tensorboard import Board
 
@@ -54,8 +54,7 @@ class Monitor:
         if speaks:
             kept = step if measured else step - 1  # of measurements
             lines = [x for x in read_metrics(run) if _number(x, "step") <= (step if "loss" in x else kept)]
-            with replacing(self.path) as temporary:
-                temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+            write_text(self.path, "".join(json.dumps(line) + "\n" for line in lines))
 
     def close(self) -> None:
         """Write what is left."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 
-from medsam.files.atomic import replacing
+from medsam.files.atomic import write_text
 from medsam.models.weights.checkpoint import save_checkpoint
 from medsam.models.weights.file import digest
 from medsam.models.weights.manifest import Manifest
@@ -12,7 +12,7 @@ from medsam.training.learner.low_rank import fold_updates
 from medsam.training.run.folder import BEST, CURVE, MODEL, SUMS
 from medsam.training.run.model_card import write_card
 from medsam.training.run.monitor import draw_curves
-from medsam.training.run.sealed import Progress
+from medsam.training.run.sealed import RunPosition
 from medsam.training.run.state import TrainingRun
 from medsam.training.samples.sources import SampleSource
 
@@ -28,14 +28,13 @@ def write_weights(run: TrainingRun, name: str) -> Manifest:
     def write() -> Manifest:
         manifest = save_checkpoint(fold_updates(model), run.learner.manifest, run.folder / name)
         sums = [f"{digest(run.folder / one)}  {one}\n" for one in (BEST, MODEL) if (run.folder / one).is_file()]
-        with replacing(run.folder / SUMS) as temporary:
-            temporary.write_text("".join(sums), encoding="utf-8")
+        write_text(run.folder / SUMS, "".join(sums))
         return manifest
 
     return run.processes.agree(write)
 
 
-def finish_run(run: TrainingRun, train: SampleSource, progress: Progress) -> None:
+def finish_run(run: TrainingRun, train: SampleSource, progress: RunPosition) -> None:
     """Write the last weights as the result (paper), with their card and the curves.
 
     Raises:

@@ -27,7 +27,7 @@ log = logging.getLogger("medsam")
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunPosition:
     """Where a run is.
 
     Args:
@@ -49,7 +49,7 @@ class Progress:
     seconds: float = 0.0
 
 
-def write_checkpoint(run: Path, progress: Progress, fill: Callable[[Path], None]) -> Path:
+def write_checkpoint(run: Path, progress: RunPosition, fill: Callable[[Path], None]) -> Path:
     """Write the checkpoint of one process and drop all but the last two.
 
     Args:
@@ -70,12 +70,12 @@ def write_checkpoint(run: Path, progress: Progress, fill: Callable[[Path], None]
     return folder
 
 
-def locate_checkpoint(run: Path, progress: Progress) -> Path:
+def locate_checkpoint(run: Path, progress: RunPosition) -> Path:
     """Where the checkpoint of a step lies."""
     return run / "checkpoints" / f"step-{progress.step:08d}"
 
 
-def begin_folder(folder: Path, stack: ExitStack, progress: Progress) -> Path | None:
+def begin_folder(folder: Path, stack: ExitStack, progress: RunPosition) -> Path | None:
     """A folder to fill that gets its name when the stack is closed; None where the checkpoint is there already.
 
     Such a one may be of before the measurement at its step, and then learns what that gave.
@@ -95,7 +95,7 @@ def begin_folder(folder: Path, stack: ExitStack, progress: Progress) -> Path | N
     return temporary
 
 
-def seal_folder(folder: Path, temporary: Path, stack: ExitStack, progress: Progress) -> None:
+def seal_folder(folder: Path, temporary: Path, stack: ExitStack, progress: RunPosition) -> None:
     """Give a filled folder its name, and drop all but the last two.
 
     Args:
@@ -114,7 +114,7 @@ def seal_folder(folder: Path, temporary: Path, stack: ExitStack, progress: Progr
         remove_folder(old)
 
 
-def _seal(folder: Path, progress: Progress) -> None:
+def _seal(folder: Path, progress: RunPosition) -> None:
     """Note the progress and the checksum of every file."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     hashes = {file.relative_to(folder).as_posix(): digest(file) for file in files}
@@ -150,7 +150,7 @@ def sweep(run: Path) -> None:
             left.unlink(missing_ok=True)
 
 
-def find_latest(run: Path) -> tuple[Path | None, Progress]:
+def find_latest(run: Path) -> tuple[Path | None, RunPosition]:
     """Find the latest whole checkpoint of a run and where it was; a damaged one is passed over for the one before it.
 
     Raises:
@@ -168,15 +168,15 @@ def find_latest(run: Path) -> tuple[Path | None, Progress]:
             expected="files with the checksums of their state.json",
             fix="start the run again in a new folder",
         )
-    return None, Progress()
+    return None, RunPosition()
 
 
-def _read_whole(folder: Path) -> Progress | None:
+def _read_whole(folder: Path) -> RunPosition | None:
     """The progress of a checkpoint, or None where a file is missing or has another checksum."""
     try:
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
         if state["format"] != FORMAT or any(digest(folder / n) != sha for n, sha in state["sha256"].items()):
             return None
-        return replace(Progress(), **state["progress"])
+        return replace(RunPosition(), **state["progress"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -12,7 +12,7 @@ from medsam.training.learner.distillation import Teacher
 from medsam.training.learner.frozen_features import Features
 from medsam.training.run.checkpoint import Learner
 from medsam.training.run.distributed import Processes
-from medsam.training.run.sealed import Progress
+from medsam.training.run.sealed import RunPosition
 from medsam.training.samples.dataset import count_steps
 from medsam.training.samples.sources import SampleSource
 
@@ -64,6 +64,6 @@ class RunOutcome:
         finished: False where SIGTERM or Ctrl-C stopped it.
     """
 
-    progress: Progress
+    progress: RunPosition
     total: int
     finished: bool

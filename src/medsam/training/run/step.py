@@ -19,7 +19,7 @@ from medsam.training.learner.optimizer import compute_learning_rate, set_rate
 from medsam.training.learner.trainable import list_trainable
 from medsam.training.run.distributed import gather_tensor, is_divided, skip_exchange
 from medsam.training.run.monitor import Monitor
-from medsam.training.run.sealed import WEIGHTS, Progress
+from medsam.training.run.sealed import WEIGHTS, RunPosition
 from medsam.training.run.state import TrainingRun
 from medsam.training.samples.dataset import Batch, list_draws
 
@@ -31,8 +31,8 @@ class NotFiniteError(DataError):
 
 
 def take_step(
-    run: TrainingRun, monitor: Monitor, batches: Iterator[Batch], progress: Progress, *, asked: bool
-) -> tuple[Progress, bool]:
+    run: TrainingRun, monitor: Monitor, batches: Iterator[Batch], progress: RunPosition, *, asked: bool
+) -> tuple[RunPosition, bool]:
     """Take one step on the global batch; gives the new progress and whether any process was asked to stop."""
     config, processes, step = run.config, run.processes, progress.step
     optimizer, began = run.learner.optimizer, time.monotonic()
@@ -114,7 +114,7 @@ def set_precision(config: TrainConfig, device: torch.device) -> AbstractContextM
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_half(config, device))
 
 
-def _count_bad(run: TrainingRun, losses: Tensor, names: list[str], progress: Progress) -> None:
+def _count_bad(run: TrainingRun, losses: Tensor, names: list[str], progress: RunPosition) -> None:
     """Stop after BAD_STEPS steps in a row, with the samples of the last one."""
     if progress.skipped_in_row + 1 < BAD_STEPS:
         return

@@ -10,15 +10,15 @@ from medsam.training.run.build import make_predictor
 from medsam.training.run.folder import BEST
 from medsam.training.run.monitor import Monitor
 from medsam.training.run.result import write_weights
-from medsam.training.run.sealed import Progress
+from medsam.training.run.sealed import RunPosition
 from medsam.training.run.state import TrainingRun
 from medsam.training.run.validation import MeasuredUnit, measure_source, record_measurement
 from medsam.training.samples.sources import SampleSource
 
 
 def measure_when_due(
-    run: TrainingRun, tune: SampleSource, monitor: Monitor, progress: Progress, asked: threading.Event
-) -> tuple[Progress, bool]:
+    run: TrainingRun, tune: SampleSource, monitor: Monitor, progress: RunPosition, asked: threading.Event
+) -> tuple[RunPosition, bool]:
     """Measure on the tuning split where it is time to, and write the weights where they are the best so far.
 
     A run that is asked to stop leaves the measurement, which is then made when the run goes on.

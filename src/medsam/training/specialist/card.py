@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from medsam.baselines.specialist import SpecialistManifest
-from medsam.files.atomic import replacing
+from medsam.files.atomic import write_text
 from medsam.training.run.model_card import CARD, tabulate_data
-from medsam.training.run.sealed import Progress
+from medsam.training.run.sealed import RunPosition
 from medsam.training.samples.sources import SampleSource
 from medsam.training.specialist.config import SpecialistConfig
 from medsam.training.specialist.learner import PAPER
@@ -16,7 +16,7 @@ NAMES = {"unet": "U-Net of nnU-Net's 2D plan", "deeplabv3plus": "DeepLabV3+ with
 
 
 def write_specialist_card(
-    folder: Path, config: SpecialistConfig, manifest: SpecialistManifest, source: SampleSource, progress: Progress
+    folder: Path, config: SpecialistConfig, manifest: SpecialistManifest, source: SampleSource, progress: RunPosition
 ) -> None:
     """Write README.md beside the weights.
 
@@ -66,5 +66,4 @@ def write_specialist_card(
         "",
         f"`{manifest.to_json()}`",
     ]
-    with replacing(folder / CARD) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(folder / CARD, "\n".join(lines) + "\n")

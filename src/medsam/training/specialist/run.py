@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from medsam.baselines.specialist import SpecialistManifest, save_specialist
 from medsam.baselines.unet import UNetPlan
-from medsam.files.atomic import replacing
+from medsam.files.atomic import write_text
 from medsam.files.disk_space import Need, check_room
 from medsam.files.lock import hold_folder
 from medsam.inference.runtimes.torch import choose_device
@@ -24,7 +24,7 @@ from medsam.training.config import compare_configs
 from medsam.training.run.folder import MODEL, SUMS, explain_taken, refuse_changes, refuse_other_data, write_record
 from medsam.training.run.monitor import Monitor
 from medsam.training.run.optimizer_state import FILE as OPTIMIZER
-from medsam.training.run.sealed import KEPT, WEIGHTS, Progress, find_latest, refuse_disk, sweep, write_checkpoint
+from medsam.training.run.sealed import KEPT, WEIGHTS, RunPosition, find_latest, refuse_disk, sweep, write_checkpoint
 from medsam.training.run.state import RunOutcome
 from medsam.training.run.step import BAD_STEPS, NotFiniteError
 from medsam.training.run.stop import catch_stop_signals
@@ -77,7 +77,7 @@ class SpecialistRun:
         """Steps of the whole run."""
         return self.config.epochs * self.steps_per_epoch
 
-    def describe(self, progress: Progress) -> SpecialistManifest:
+    def describe(self, progress: RunPosition) -> SpecialistManifest:
         """Say what the weights are."""
         config = self.config
         return SpecialistManifest(
@@ -125,7 +125,7 @@ def train_specialist(
         data = {"train": run.source.identity()}
         refuse_other_data(folder, data)
         write_record(folder, data, RECORD, config.to_json())
-        outcome = _run_steps(run, _resume(run) if begun else Progress(), progress)
+        outcome = _run_steps(run, _resume(run) if begun else RunPosition(), progress)
         if outcome.finished:
             _finish(run, outcome.progress)
     return outcome
@@ -146,7 +146,7 @@ def _bytes(run: SpecialistRun) -> int:
     return (KEPT + 1) * (weights + moments) + weights
 
 
-def _resume(run: SpecialistRun) -> Progress:
+def _resume(run: SpecialistRun) -> RunPosition:
     folder, progress = find_latest(run.folder)
     if folder is not None:
         run.network.load_state_dict(load_file(folder / WEIGHTS), strict=True)
@@ -155,7 +155,7 @@ def _resume(run: SpecialistRun) -> Progress:
     return progress
 
 
-def _save(run: SpecialistRun, progress: Progress) -> None:
+def _save(run: SpecialistRun, progress: RunPosition) -> None:
     def fill(folder: Path) -> None:
         tensors = {name: one.detach().cpu().contiguous() for name, one in run.network.state_dict().items()}
         save_file(tensors, folder / WEIGHTS)
@@ -164,7 +164,7 @@ def _save(run: SpecialistRun, progress: Progress) -> None:
     write_checkpoint(run.folder, progress, fill)
 
 
-def _run_steps(run: SpecialistRun, progress: Progress, show: StepProgress | None) -> RunOutcome:
+def _run_steps(run: SpecialistRun, progress: RunPosition, show: StepProgress | None) -> RunOutcome:
     config, total = run.config, run.total
     batches = BoxBatches(run.source, config, run.describe(progress).box_input, run.plan.batch_size)
     began = time.monotonic() - progress.seconds
@@ -213,9 +213,8 @@ def _take_step(
     return value
 
 
-def _finish(run: SpecialistRun, progress: Progress) -> None:
+def _finish(run: SpecialistRun, progress: RunPosition) -> None:
     """Write the last weights as the result, with their card."""
     written = save_specialist(run.network, run.describe(progress), run.folder / MODEL)
-    with replacing(run.folder / SUMS) as temporary:
-        temporary.write_text(f"{written.sha256}  {MODEL}\n", encoding="utf-8")
+    write_text(run.folder / SUMS, f"{written.sha256}  {MODEL}\n")
     write_specialist_card(run.folder, run.config, written, run.source, progress)
