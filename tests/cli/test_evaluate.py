@@ -103,7 +103,8 @@ def test_rows_of_other_settings_are_not_mixed(folder, tmp_path, capsys):
     ("text", "said"),
     [
         (None, "no index.csv"),
-        ("image,mask\n", "lacks the columns group"),
+        ("image,group\n", "lacks the columns mask"),
+        ("image,mask\nimages/a.png,\n", "a row without image or mask"),
         ("image,mask,group,mask_kind,split\na,b,c,labels,train\n", "no row of split 'val'"),
         ("image,mask,group,mask_kind,split\na,b,c,boxes,val\n", "labels or instances"),
         ("image,mask,group,mask_kind,split\nimages/a.png,masks/none.png,c,labels,val\n", "does not exist"),
@@ -112,6 +113,7 @@ def test_rows_of_other_settings_are_not_mixed(folder, tmp_path, capsys):
 def test_folders_that_are_no_data_set_are_refused(folder, tmp_path, capsys, text, said):
     if text is None:
         (folder / "index.csv").unlink()
+        (folder / "masks").rename(folder / "experts")
     else:
         (folder / "index.csv").write_text(text)
     assert run(["evaluate", str(folder), "-o", str(tmp_path / "scores")]) == 1

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from medsam.cli.flags import ModelFlags, Output, ThisTerminal
-from medsam.jobs.options import ModelOptions
+from medsam.cli.flags import IntensityFlags, ModelFlags, Output, ThisTerminal
+from medsam.jobs.options import IntensityOptions, ModelOptions
 
 SOME_FAILED = 3  # measured, and some targets count as failed
 
@@ -35,19 +35,22 @@ def evaluate(
     engine: Literal["local", "processes", "ray"] = "local",
     workers: int | None = None,
     address: str | None = None,
+    intensity: IntensityFlags = IntensityOptions(),
     model: ModelFlags = ModelOptions(),
     terminal: ThisTerminal,
 ) -> int:
-    """Measure models on images with expert masks: Dice, NSD and more per target, per data set and per modality.
+    """Measure models on images with expert masks: Dice, NSD and more per target, volume, data set and modality.
 
     Args:
-        folders: Data set folders: images/, masks/ and index.csv (docs/evaluation.md).
-        output: Folder for rows.csv, rows.parquet, summary.json, summary.md and masks/; a stopped run goes on there.
+        folders: Data sets of pictures and volumes: folders with index.csv, folders with images/ and masks/ of the same
+            names, or CSV lists with the columns image and mask (docs/evaluation.md).
+        output: Folder for rows.csv, rows.parquet, summary.json, summary.md, masks/ and, of volumes, volumes.csv and its
+            like; a stopped run goes on there.
         models: Several, separated by commas, asked with the same prompts: catalog names, weights files,
             predictions:FOLDER (masks made elsewhere, by data set and sample), specialists:FOLDER (one in a folder of
             each modality's name) or module:function (gives a Segmenter). NAME=MODEL renames one.
         store: Training store whose pictures are taken too.
-        split: Rows of index.csv or of the store to take; "all" takes every row.
+        split: Rows to take; "all" takes every row. Data sets without splits are taken whole.
         noise_px: Largest move of a box side, in pixels of a 1024 x 1024 picture.
         noise: Move sides outwards only, or either way.
         prompt: One or more, separated by commas, the first for the tables: box (noisy), point (one click on the pixel
@@ -74,6 +77,7 @@ def evaluate(
     protocol = EvaluationProtocol(
         split=taken, noise_px=noise_px, noise=noise, seed=seed, max_targets=max_targets or None,
         prompts=_split(prompt), tasks=_split(tasks or ""), nsd=nsd,
+        modality=intensity.modality or "", window=intensity.window or "",
     )  # fmt: skip
     names = None if models is None else _split(models)
     request = EvaluateRequest(

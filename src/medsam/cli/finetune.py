@@ -55,8 +55,9 @@ def finetune(
         seed: Of everything random.
         resume: Go on where the run in the folder was stopped; everything else as it was.
     """
+    from medsam.io.pairs import list_unpaired
     from medsam.training.config import make_config
-    from medsam.training.finetune.cases import list_unpaired, pair_cases, split_cases
+    from medsam.training.finetune.cases import pair_cases, split_cases
     from medsam.training.finetune.finetune import finetune as run
     from medsam.training.run.state import RunOutcome
     from medsam.training.samples.sources import CaseSource

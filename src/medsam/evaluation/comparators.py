@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,23 @@ from scipy import ndimage
 
 from medsam.errors import DataError, InputFileError, MedsamError
 from medsam.evaluation.evaluate import PromptedPicture
-from medsam.evaluation.measure import Answer, E, Score, Segmenter, Subject, decode_targets, score_answer, score_fault
+from medsam.evaluation.measure import (
+    Answer,
+    E,
+    Score,
+    Segmenter,
+    Subject,
+    decode_targets,
+    name_unit,
+    score_answer,
+    score_fault,
+)
 from medsam.evaluation.memory import read_peak_memory, reset_peak_memory
 from medsam.files.atomic import replacing
+from medsam.imaging.image import Grid
 from medsam.io.formats import read_mask
 from medsam.io.guard import guarded
+from medsam.io.suffixes import find_stem
 
 SUFFIXES = (".npz", ".png", ".nii.gz", ".nii")
 MASKS = "masks"  # the array of an npz of one mask a target, as save_masks names it
@@ -96,6 +109,8 @@ def compare_object(name: str, place: str) -> Comparator:
 def compare_predictions(name: str, folder: Path) -> Comparator:
     """Make a comparator of masks made elsewhere: FOLDER/DATASET/SAMPLE.png (or .npz, .nii.gz), or FOLDER/SAMPLE.png.
 
+    A slice is answered from the prediction of its volume, or from one of its own, FOLDER/DATASET/VOLUME[number].npz.
+
     A label map answers a prompt with the pixels of the target's class inside its box, or with the component under its
     click. An npz with the array `masks` (N, H, W) has one mask a target and is taken as it is.
 
@@ -120,7 +135,8 @@ def compare_predictions(name: str, folder: Path) -> Comparator:
 
 
 def _find_prediction(folder: Path, picture: PromptedPicture) -> Path:
-    stems = dict.fromkeys((picture.sample, Path(picture.sample).stem))
+    volume = () if picture.volume is None else (picture.volume[0], find_stem(picture.volume[0]))
+    stems = dict.fromkeys((picture.sample, Path(picture.sample).stem, *volume))
     for place in (folder / picture.dataset, folder):
         for stem in stems:
             for suffix in SUFFIXES:
@@ -133,13 +149,37 @@ def _read_prediction(path: Path, picture: PromptedPicture) -> NDArray[np.bool_]:
     """One mask a target, (N, H, W)."""
     if path.suffix == ".npz" and _is_stack(path):
         return load_masks(path)
-    labels_HW = read_mask(path).labels
-    shape = picture.slice_rgb.shape[:2]
-    if labels_HW.shape != (1, *shape):
+    if picture.volume is not None:
+        labels_DHW = _read_volume(path, picture.volume[1])
+        labels_HW = labels_DHW[picture.number]
+    else:
+        labels_DHW, shape = read_mask(path).labels, picture.slice_rgb.shape[:2]
+        if labels_DHW.shape != (1, *shape):
+            raise DataError(
+                f"a prediction of {labels_DHW.shape} pixels", expected=f"{(1, *shape)}",
+                fix="predict on the picture's grid",
+            )  # fmt: skip
+        labels_HW = labels_DHW[0]
+    _refuse_other_labels(labels_DHW, picture)
+    return np.stack([_pick_target(labels_HW, picture, number, k) for k, number in enumerate(picture.targets.masks)])
+
+
+def _refuse_other_labels(labels: np.ndarray, picture: PromptedPicture) -> None:
+    """Refuse a label map of which no class is one of those that are asked for: most likely it numbers them otherwise."""
+    wanted = set(picture.targets.labels.values())
+    there = {int(label) for label in np.unique(labels)} - {0}
+    if there and 0 not in wanted and not there & wanted:
         raise DataError(
-            f"a prediction of {labels_HW.shape} pixels", expected=f"{(1, *shape)}", fix="predict on the picture's grid"
-        )
-    return np.stack([_pick_target(labels_HW[0], picture, number, k) for k, number in enumerate(picture.targets.masks)])
+            f"a prediction of the labels {', '.join(map(str, sorted(there)[:5]))} where the expert has "
+            f"{', '.join(map(str, sorted(wanted)[:5]))}",
+            expected="the class ids of the expert", fix="number the classes alike",
+        )  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def _read_volume(path: Path, grid: Grid) -> np.ndarray:
+    """The labels (D, H, W) of a predicted volume, on the grid of its image."""
+    return read_mask(path, reference=grid).labels
 
 
 def _pick_target(labels_HW: np.ndarray, picture: PromptedPicture, number: int, k: int) -> NDArray[np.bool_]:
@@ -185,7 +225,9 @@ def measure_comparator(
         with _time_limit(timeout_seconds):
             answer = comparator.answer(picture)
         memory_mb = read_peak_memory() if known else math.nan
-        scores = score_answer(answer, picture.targets, subject, hausdorff=True, legacy=legacy)
+        scores = score_answer(
+            answer, picture.targets, subject, hausdorff=True, legacy=legacy, spacing_mm=picture.spacing_mm
+        )
     except MedsamError as error:
         reason = error.got
     except _TooSlowError:
@@ -194,7 +236,8 @@ def measure_comparator(
         reason = f"the model failed ({type(error).__name__})"
     else:
         return [replace(score, memory_mb=memory_mb) for score in scores], np.asarray(answer.masks_NHW, dtype=bool)
-    return score_fault(reason, picture.targets, subject, time.perf_counter() - start), None
+    seconds = time.perf_counter() - start
+    return score_fault(reason, picture.targets, subject, seconds, unit=name_unit(picture.spacing_mm)), None
 
 
 class _TooSlowError(Exception):

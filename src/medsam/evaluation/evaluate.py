@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsam.errors import DataError
-from medsam.evaluation.index import IndexedPicture, read_pair
+from medsam.evaluation.index import IndexedPicture, read_picture
 from medsam.evaluation.prompting import parse_prompt, prompt_again
 from medsam.evaluation.stored import StoredPicture, read_stored
 from medsam.evaluation.targets import (
@@ -25,6 +25,7 @@ from medsam.evaluation.targets import (
     prompt_targets,
 )
 from medsam.imaging.boxes import Noise
+from medsam.imaging.image import Grid
 
 OBJECT = "object"  # what a target of an instance mask is
 
@@ -44,6 +45,8 @@ class EvaluationProtocol:
         prompts: One or more words of prompting.parse_prompt; the tables are about the first.
         tasks: Patterns of "DATASET/TARGET", or of "DATASET" alone, that are measured; none measures all.
         nsd: "surface" as published, or "legacy": 0 where Dice is at most 0.2, as in the released scripts.
+        modality: Of data sets that do not tell theirs.
+        window: Of CT volumes that do not tell theirs, as intensity.normalize takes it.
     """
 
     split: str | None = "val"
@@ -56,6 +59,8 @@ class EvaluationProtocol:
     prompts: tuple[str, ...] = ("box",)
     tasks: tuple[str, ...] = ()
     nsd: Literal["surface", "legacy"] = "surface"
+    modality: str = ""
+    window: str = ""
 
     def __post_init__(self) -> None:
         """Refuse prompts that are none, or one twice."""
@@ -104,6 +109,9 @@ class PromptedPicture:
         slice_rgb: (H, W, 3) uint8.
         targets: At least one.
         prompt: The word of their prompts.
+        spacing_mm: (y, x) of the slice; None where it is not known.
+        volume: Name and grid of the volume that it is a slice of; None for a picture.
+        number: Of the slice.
     """
 
     dataset: str
@@ -113,6 +121,40 @@ class PromptedPicture:
     slice_rgb: NDArray[np.uint8]
     targets: PromptedTargets
     prompt: str = "box"
+    spacing_mm: tuple[float, float] | None = None
+    volume: tuple[str, Grid] | None = None
+    number: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class ReadPicture:
+    """A picture that was read, with everything that may be a target.
+
+    Args:
+        dataset: Name of the data set.
+        modality: Of the picture.
+        sample: Name of the picture.
+        group: Patient, scan or slide; "" where it is not known.
+        slice_rgb: (H, W, 3) uint8.
+        found: Of each target, its mask (H, W).
+        labels: Of each target, its class id; 0 of an instance.
+        names: Of each target.
+        spacing_mm: (y, x) of the slice; None where it is not known.
+        volume: As PromptedPicture.
+        number: Of the slice.
+    """
+
+    dataset: str
+    modality: str
+    sample: str
+    group: str
+    slice_rgb: NDArray[np.uint8]
+    found: Sequence[NDArray[np.bool_]]
+    labels: Sequence[int]
+    names: Sequence[str]
+    spacing_mm: tuple[float, float] | None = None
+    volume: tuple[str, Grid] | None = None
+    number: int = 0
 
 
 def prompt_pictures(row: IndexedPicture | StoredPicture, protocol: EvaluationProtocol) -> list[PromptedPicture]:
@@ -126,7 +168,12 @@ def prompt_pictures(row: IndexedPicture | StoredPicture, protocol: EvaluationPro
         IntensityError: the picture is not 8-bit.
         InputFileError: a file is missing or damaged.
     """
-    slice_rgb, targets = _read_targets(row, protocol)
+    return prompt_read(_read(row, protocol), protocol)
+
+
+def prompt_read(read: ReadPicture, protocol: EvaluationProtocol) -> list[PromptedPicture]:
+    """Choose the targets of a picture that was read and give them each of the prompts; none where it has no target."""
+    targets = _choose_targets(read, protocol)
     if targets is None:
         return []
     prompted = []
@@ -134,10 +181,15 @@ def prompt_pictures(row: IndexedPicture | StoredPicture, protocol: EvaluationPro
         given = targets
         if text != "box":
             again = prompt_again(
-                targets.masks, text, protocol.box_noise, dataset=row.dataset, sample=row.sample, seed=protocol.seed
+                targets.masks, text, protocol.box_noise, dataset=read.dataset, sample=read.sample, seed=protocol.seed
             )
             given = replace(again, labels=targets.labels, names=targets.names)
-        prompted.append(PromptedPicture(row.dataset, row.modality, row.sample, row.group, slice_rgb, given, text))
+        prompted.append(
+            PromptedPicture(
+                read.dataset, read.modality, read.sample, read.group, read.slice_rgb, given, text, read.spacing_mm,
+                read.volume, read.number,
+            )
+        )  # fmt: skip
     return prompted
 
 
@@ -151,28 +203,44 @@ def prompt_picture(row: IndexedPicture | StoredPicture, protocol: EvaluationProt
     return prompted[0] if prompted else None
 
 
-def _read_targets(
-    row: IndexedPicture | StoredPicture, protocol: EvaluationProtocol
-) -> tuple[NDArray[np.uint8], PromptedTargets | None]:
-    """The picture, and the chosen targets with their noisy boxes; all are drawn before tasks are chosen."""
+def find_named_targets(
+    labels_HW: np.ndarray, row: IndexedPicture, protocol: EvaluationProtocol
+) -> tuple[list[NDArray[np.bool_]], list[int], list[str]]:
+    """Find the targets of a label map, (H, W): their masks, their class ids and what they are."""
+    found = find_targets(
+        labels_HW, row.mask_kind, min_pixels=protocol.min_pixels, min_instance_pixels=protocol.min_instance_pixels
+    )
+    instances = row.mask_kind == "instances"
+    labels = [0 if instances else int(labels_HW[mask][0]) for mask in found]
+    return found, labels, [OBJECT if instances else name_label(label, row) for label in labels]
+
+
+def name_label(label: int, row: IndexedPicture) -> str:
+    """Say what a class id is."""
+    return dict(row.names).get(label, f"label {label}")
+
+
+def _read(row: IndexedPicture | StoredPicture, protocol: EvaluationProtocol) -> ReadPicture:
+    known = (row.dataset, row.modality, row.sample, row.group)
     if isinstance(row, StoredPicture):
-        slice_rgb, found = read_stored(row)
-        labels, names = list(row.labels), list(row.names)
-    else:
-        slice_rgb, labels_HW = read_pair(row)
-        found = find_targets(
-            labels_HW, row.mask_kind, min_pixels=protocol.min_pixels, min_instance_pixels=protocol.min_instance_pixels
-        )
-        instances = row.mask_kind == "instances"
-        labels = [0 if instances else int(labels_HW[mask][0]) for mask in found]
-        names = [OBJECT if instances else dict(row.names).get(label, f"label {label}") for label in labels]
-    rng = generator_for(row.dataset, row.sample, protocol.seed)
+        slice_rgb, masks = read_stored(row)
+        return ReadPicture(*known, slice_rgb, masks, row.labels, row.names, row.spacing_mm)
+    image, labels_HW = read_picture(row)
+    spacing = image.grid.spacing_mm
+    found, labels, names = find_named_targets(labels_HW, row, protocol)
+    return ReadPicture(*known, image.slice_rgb(0), found, labels, names, None if spacing is None else spacing[1:])
+
+
+def _choose_targets(read: ReadPicture, protocol: EvaluationProtocol) -> PromptedTargets | None:
+    """The chosen targets with their noisy boxes; all are drawn before tasks are chosen."""
+    found = read.found
+    rng = generator_for(read.dataset, read.sample, protocol.seed)
     numbers = list(range(len(found)))
     if protocol.max_targets is not None and len(found) > protocol.max_targets:
         numbers = sorted(rng.choice(len(found), protocol.max_targets, replace=False).tolist())
     if not numbers:
-        return slice_rgb, None
+        return None
     boxed = prompt_targets({i: found[i] for i in numbers}, "box", protocol.box_noise, rng)
-    told = replace(boxed, labels={i: labels[i] for i in numbers}, names={i: names[i] for i in numbers})
-    wanted = [i for i in numbers if protocol.takes(row.dataset, names[i])]
-    return slice_rgb, told.choose(wanted) if wanted else None
+    told = replace(boxed, labels={i: read.labels[i] for i in numbers}, names={i: read.names[i] for i in numbers})
+    wanted = [i for i in numbers if protocol.takes(read.dataset, read.names[i])]
+    return told.choose(wanted) if wanted else None

@@ -87,13 +87,13 @@ class Score:
         pixels: Size of the expert mask.
         method: Name of the model.
         dice: Of the target.
-        nsd: At 2 pixels: pictures carry no spacing.
+        nsd: At 2 mm where the spacing is known, at 2 pixels otherwise.
         seconds: Encoding and decoding of the picture, shared among its targets.
         name: What the target is, as "liver"; "" where it is not told.
         iou: Of the target.
         precision: Share of the found mask that is right.
         recall: Share of the expert's mask that was found.
-        hd95: 95 % Hausdorff distance in pixels; infinite where nothing was found, NaN where it was not measured.
+        hd95: 95 % Hausdorff distance in its unit; infinite where nothing was found, NaN where it was not measured.
         volume_error: Of the area, (found - expert) / expert.
         quality: The model's own score of its mask; NaN where it gives none.
         fault: Why there is no answer; "" where there is one.
@@ -101,6 +101,8 @@ class Score:
         memory_mb: Most memory while the picture was answered, of the GPU where one is in use, else of the process; NaN
             where the system does not tell.
         agreement: Dice of the mask with the model's own answer to the first prompt; NaN for the first prompt itself.
+        unit: Of distances: "mm" where the spacing is known, "px" otherwise.
+        slices: Of a whole volume, how many of its slices were asked; 0 for a picture or a slice.
     """
 
     dataset: str
@@ -125,6 +127,8 @@ class Score:
     prompt: str = "box"
     memory_mb: float = math.nan
     agreement: float = math.nan
+    unit: str = "px"
+    slices: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,8 +181,9 @@ def decode_targets(segmenter: Segmenter[E], embedding: E, targets: PromptedTarge
 
 
 def score_answer(
-    answer: Answer, targets: PromptedTargets, subject: Subject, *, hausdorff: bool = False, legacy: bool = False
-) -> list[Score]:
+    answer: Answer, targets: PromptedTargets, subject: Subject, *, hausdorff: bool = False, legacy: bool = False,
+    spacing_mm: tuple[float, ...] | None = None,
+) -> list[Score]:  # fmt: skip
     """Measure the masks of one picture, one Score a target.
 
     Args:
@@ -187,6 +192,7 @@ def score_answer(
         subject: Names for the scores.
         hausdorff: Measure that distance too, which takes as long as all other measures together.
         legacy: NSD as in the released scripts.
+        spacing_mm: Of the slice, (y, x); None where it is not known.
 
     Raises:
         GeometryError: another number of masks than of targets, or masks of another size than the picture.
@@ -200,7 +206,8 @@ def score_answer(
         )
     seconds = answer.seconds / len(experts)
     surfaces = [
-        _measure_distances(*pair, hausdorff=hausdorff, legacy=legacy) for pair in zip(masks_NHW, experts, strict=True)
+        _measure_distances(*pair, hausdorff=hausdorff, legacy=legacy, spacing_mm=spacing_mm)
+        for pair in zip(masks_NHW, experts, strict=True)
     ]
     return [
         Score(
@@ -210,7 +217,7 @@ def score_answer(
             name=targets.names.get(number, ""), iou=iou(found, expert), precision=precision(found, expert),
             recall=recall(found, expert), hd95=hd95,
             volume_error=volume_error(found, expert), quality=math.nan if math.isnan(score) else float(score),
-            prompt=subject.prompt,
+            prompt=subject.prompt, unit=name_unit(spacing_mm),
         )
         for (number, expert), found, score, (nsd, hd95) in zip(
             targets.masks.items(), masks_NHW, answer.scores_N, surfaces, strict=True
@@ -219,14 +226,22 @@ def score_answer(
 
 
 def _measure_distances(
-    found: NDArray[np.bool_], expert: NDArray[np.bool_], *, hausdorff: bool, legacy: bool
-) -> tuple[float, float]:
+    found: NDArray[np.bool_], expert: NDArray[np.bool_], *, hausdorff: bool, legacy: bool,
+    spacing_mm: tuple[float, ...] | None,
+) -> tuple[float, float]:  # fmt: skip
     if hausdorff:
-        return measure_surfaces(found, expert, legacy=legacy)
-    return normalized_surface_distance(found, expert, legacy=legacy), math.nan
+        return measure_surfaces(found, expert, legacy=legacy, spacing_mm=spacing_mm)
+    return normalized_surface_distance(found, expert, legacy=legacy, spacing_mm=spacing_mm), math.nan
 
 
-def score_fault(reason: str, targets: PromptedTargets, subject: Subject, seconds: float) -> list[Score]:
+def name_unit(spacing_mm: tuple[float, ...] | None) -> str:
+    """Name the unit of distances."""
+    return "px" if spacing_mm is None else "mm"
+
+
+def score_fault(
+    reason: str, targets: PromptedTargets, subject: Subject, seconds: float, *, unit: str = "px"
+) -> list[Score]:
     """Give the worst Score to every target of a picture to which a model gave no answer.
 
     Args:
@@ -234,6 +249,7 @@ def score_fault(reason: str, targets: PromptedTargets, subject: Subject, seconds
         targets: What was asked for.
         subject: Names for the scores.
         seconds: Until the model gave up.
+        unit: Of distances, as those of the other rows.
     """
     return [
         Score(
@@ -241,6 +257,7 @@ def score_fault(reason: str, targets: PromptedTargets, subject: Subject, seconds
             target=number, targets=len(targets.masks), pixels=int(np.count_nonzero(expert)), method=subject.method,
             dice=0.0, nsd=0.0, seconds=seconds / len(targets.masks), name=targets.names.get(number, ""), iou=0.0,
             precision=0.0, recall=0.0, hd95=math.inf, volume_error=-1.0, fault=reason, prompt=subject.prompt,
+            unit=unit,
         )
         for number, expert in targets.masks.items()
     ]  # fmt: skip

@@ -182,7 +182,8 @@ def hausdorff95(a: MaskLike, b: MaskLike, *, spacing_mm: Sequence[float] | None 
 
 
 def measure_surfaces(
-    a: MaskLike, b: MaskLike, *, tolerance_mm: float = TOLERANCE_MM, legacy: bool = False
+    a: MaskLike, b: MaskLike, *, tolerance_mm: float = TOLERANCE_MM, legacy: bool = False,
+    spacing_mm: Sequence[float] | None = None,
 ) -> tuple[float, float]:  # fmt: skip
     """Measure the normalized surface distance and the 95 % Hausdorff distance at once, in half the time.
 
@@ -191,13 +192,15 @@ def measure_surfaces(
         b: The same, on the same grid.
         tolerance_mm: As normalized_surface_distance.
         legacy: As normalized_surface_distance, of the first.
+        spacing_mm: As normalized_surface_distance.
 
     Raises:
         GeometryError: as both.
     """
     if legacy:
-        return normalized_surface_distance(a, b, tolerance_mm=tolerance_mm, legacy=True), hausdorff95(a, b)
-    pair = _pair(a, b, None, None)
+        nsd = normalized_surface_distance(a, b, tolerance_mm=tolerance_mm, legacy=True, spacing_mm=spacing_mm)
+        return nsd, hausdorff95(a, b, spacing_mm=spacing_mm)
+    pair = _pair(a, b, None, spacing_mm)
     first, second = _surfaces(pair, pair.spacing)
     if not len(first.sizes_N) or not len(second.sizes_N):
         both = len(first.sizes_N) == len(second.sizes_N)

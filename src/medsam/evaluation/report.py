@@ -33,6 +33,7 @@ NUMBERS = (
     "agreement",
 )
 RECORD = "run.json"
+ROWS, VOLUMES = "rows.csv", "volumes.csv"  # of pictures and slices, and of whole volumes
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class ScoreSummary:
 
 
 class ScoreFile:
-    """rows.csv and run.json of one evaluation: rows are appended an image and model at a time.
+    """Rows and run.json of one evaluation: rows are appended an image and model at a time.
 
     Rows of a picture to which a model gave no answer are dropped when a run is opened again, so that it is asked again.
 
@@ -69,16 +70,20 @@ class ScoreFile:
         folder: Made if it is not there.
         models: Name of each model and identity of its weights.
         protocol: How targets are chosen and prompted.
+        rows: Name of the file.
 
     Raises:
         DataError: the folder holds rows of another model or protocol, or rows that cannot be read.
     """
 
-    def __init__(self, folder: Path, models: Mapping[str, str], protocol: EvaluationProtocol) -> None:
-        self.path = folder / "rows.csv"
+    def __init__(
+        self, folder: Path, models: Mapping[str, str], protocol: EvaluationProtocol, *, rows: str = ROWS
+    ) -> None:
+        self.path = folder / rows
         run = json.loads(json.dumps({"models": dict(models), "protocol": asdict(protocol)}))
         record = folder / RECORD
-        if record.exists() and _settings(record) != run:
+        begun = self.path.exists() and len(self.path.read_text(encoding="utf-8").splitlines()) > 1
+        if begun and (not record.exists() or _settings(record) != run):
             raise DataError(
                 f"{folder} holds rows of another model or other settings",
                 expected="the same models, split, noise, seed and limits",
@@ -135,7 +140,8 @@ def _read(path: Path) -> list[Score]:
             Score(
                 dataset=row["dataset"], modality=row["modality"], sample=row["sample"], group=row["group"],
                 target=int(row["target"]), targets=int(row["targets"]), pixels=int(row["pixels"]), method=row["method"],
-                name=row["name"], fault=row["fault"], prompt=row["prompt"], **{measure: _number(row[measure]) for measure in NUMBERS},
+                name=row["name"], fault=row["fault"], prompt=row["prompt"], unit=row["unit"], slices=int(row["slices"]),
+                **{measure: _number(row[measure]) for measure in NUMBERS},
             )
             for row in csv.DictReader(whole.splitlines())
         ]  # fmt: skip
@@ -172,7 +178,7 @@ def summarize(scores: Sequence[Score], by: str) -> list[ScoreSummary]:
 
 def keep_first_prompt(scores: Sequence[Score]) -> list[Score]:
     """Keep the rows of the prompt that comes first, which the tables are about."""
-    return [score for score in scores if score.prompt == scores[0].prompt]
+    return [score for score in scores if score.prompt == scores[0].prompt] if scores else []
 
 
 def split_methods(scores: Sequence[Score]) -> dict[str, list[Score]]:
@@ -193,21 +199,37 @@ def mean_of_medians(summaries: Sequence[ScoreSummary]) -> tuple[float, float]:
     return float(np.mean([s.dice[1] for s in summaries])), float(np.mean([s.nsd[1] for s in summaries]))
 
 
-def write_tables(scores: Sequence[Score]) -> str:
-    """Write the tables by data set and by modality of every model, as Markdown."""
+def write_tables(scores: Sequence[Score], *, cases: str = "images") -> str:
+    """Write the tables by data set and by modality of every model, as Markdown.
+
+    Args:
+        scores: At least one.
+        cases: What is counted beside the targets.
+    """
     methods = split_methods(keep_first_prompt(scores))
-    tables = [_write_method(rows) for rows in methods.values()]
+    tables = [_write_method(rows, cases) for rows in methods.values()]
     if len(methods) == 1:
         return tables[0]
     return "\n".join(f"## {method}\n\n{table}" for method, table in zip(methods, tables, strict=True))
 
 
-def _write_method(scores: Sequence[Score]) -> str:
+def write_volume_tables(scores: Sequence[Score]) -> str:
+    """Write the tables of whole volumes as Markdown."""
+    return f"# Whole volumes\n\n{write_tables(scores, cases='volumes')}"
+
+
+def name_tolerance(scores: Sequence[Score]) -> str:
+    """Say in which units the tolerance of the NSD is."""
+    units = sorted({score.unit for score in scores}, reverse=True)
+    return f"2 {' or '.join(units)}"
+
+
+def _write_method(scores: Sequence[Score], cases: str) -> str:
     parts = []
     for by, title in (("dataset", "data set"), ("modality", "modality")):
         summaries = summarize(scores, by)
-        first = f"| {title} |" + (" modality |" if by == "dataset" else "") + " images | targets |"
-        head = f"{first} Dice, median (IQR) | NSD at 2 px, median (IQR) | failed |"
+        first = f"| {title} |" + (" modality |" if by == "dataset" else "") + f" {cases} | targets |"
+        head = f"{first} Dice, median (IQR) | NSD at {name_tolerance(scores)}, median (IQR) | failed |"
         lines = [head, "|" + "---|" * (head.count("|") - 1)]
         for s in summaries:
             kind = f" {s.modality} |" if by == "dataset" else ""
@@ -228,10 +250,20 @@ def read_scores(folder: Path) -> list[Score]:
     Raises:
         DataError: none there, or they cannot be read.
     """
-    path = folder / "rows.csv"
+    path = folder / ROWS
     if not path.is_file():
         raise DataError(f"{folder} has no rows.csv", expected="a folder of medsam evaluate", fix="check the path")
     return _whole_images(_read(path))
+
+
+def read_volumes(folder: Path) -> list[Score]:
+    """Read the rows of whole volumes of an evaluation; none where it had no volume.
+
+    Raises:
+        DataError: they cannot be read.
+    """
+    path = folder / VOLUMES
+    return _whole_images(_read(path)) if path.is_file() else []
 
 
 def compare_methods(before: Sequence[Score], after: Sequence[Score]) -> str:
@@ -285,6 +317,19 @@ def write_report(folder: Path, scores: Sequence[Score]) -> None:
     Raises:
         OutputError: the disk refused.
     """
+    _write_summary(folder, scores, ("rows.parquet", "summary.json", "summary.md"), write_tables(scores))
+
+
+def write_volume_report(folder: Path, scores: Sequence[Score]) -> None:
+    """Write volumes.md, volumes.json and volumes.parquet beside volumes.csv.
+
+    Raises:
+        OutputError: the disk refused.
+    """
+    _write_summary(folder, scores, ("volumes.parquet", "volumes.json", "volumes.md"), write_volume_tables(scores))
+
+
+def _write_summary(folder: Path, scores: Sequence[Score], names: tuple[str, str, str], tables: str) -> None:
     import pyarrow
     from pyarrow import parquet
 
@@ -298,7 +343,8 @@ def write_report(folder: Path, scores: Sequence[Score]) -> None:
         modalities += map(asdict, summarize(rows, "modality"))
         means[method] = {"dice": dice, "nsd": nsd}
     summary = {"datasets": datasets, "modalities": modalities, "mean_of_medians": means}
-    write_text(folder / "summary.md", write_tables(scores))
-    write_json(folder / "summary.json", summary)
-    with replacing(folder / "rows.parquet") as temporary:
+    of_rows, of_summary, of_tables = names
+    write_text(folder / of_tables, tables)
+    write_json(folder / of_summary, summary)
+    with replacing(folder / of_rows) as temporary:
         parquet.write_table(pyarrow.Table.from_pylist([asdict(s) for s in scores]), temporary)

@@ -15,7 +15,18 @@ from numpy.typing import NDArray
 from medsam.data.store.reading import Store
 from medsam.errors import DataError
 
-_COLUMNS = ("dataset", "modality", "case", "slice", "window", "group", "target", "label")
+_COLUMNS = (
+    "dataset",
+    "modality",
+    "case",
+    "slice",
+    "window",
+    "group",
+    "target",
+    "label",
+    "spacing_y_mm",
+    "spacing_x_mm",
+)
 _PLACE = ("shard", "image_array", "image_index")
 
 
@@ -32,6 +43,7 @@ class StoredPicture:
         numbers: Of its pairs, one a target.
         labels: Class id of each target.
         names: What each target is.
+        spacing_mm: (y, x) of the picture; None where it is not known.
     """
 
     dataset: str
@@ -42,6 +54,7 @@ class StoredPicture:
     numbers: tuple[int, ...]
     labels: tuple[int, ...]
     names: tuple[str, ...]
+    spacing_mm: tuple[float, float] | None = None
 
 
 def list_stored(path: str | Path, split: str | None) -> list[StoredPicture]:
@@ -78,10 +91,15 @@ def list_stored(path: str | Path, split: str | None) -> list[StoredPicture]:
                 str(row["dataset"]), str(row["modality"]), f"{sample} {again}" if again else sample, str(row["group"]),
                 store, tuple(number for number, _ in members),
                 tuple(int(str(member["label"])) for _, member in members),
-                tuple(str(member["target"]) for _, member in members),
+                tuple(str(member["target"]) for _, member in members), _read_spacing(row),
             )
         )  # fmt: skip
     return listed
+
+
+def _read_spacing(row: dict[str, object]) -> tuple[float, float] | None:
+    down, across = row["spacing_y_mm"], row["spacing_x_mm"]
+    return None if down is None or across is None else (float(str(down)), float(str(across)))
 
 
 def read_stored(picture: StoredPicture) -> tuple[NDArray[np.uint8], list[NDArray[np.bool_]]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -302,7 +302,34 @@ def tabulate_measures(tasks: Sequence[TaskScores]) -> Table:
         "Failed",
     )
     return Table("measures", "Median of every measure over all cases", columns, tuple(rows),
-                 note="HD95 in pixels; seconds a target.")  # fmt: skip
+                 note=f"HD95 in {name_units(tasks)}; seconds a target.")  # fmt: skip
+
+
+def name_units(tasks: Sequence[TaskScores]) -> str:
+    """Say in which unit the distances of some tasks are."""
+    units = {score.unit for task in tasks for of in task.scores.values() for score in of}
+    return (
+        {"px": "pixels", "mm": "mm"}[units.pop()] if len(units) == 1 else "mm where the spacing is known, else pixels"
+    )
+
+
+def tabulate_volumes(scores: Sequence[Score], *, seed: int, rounds: int) -> list[Table]:
+    """Tabulate the rows of whole volumes: medians of each task, and of every measure.
+
+    Args:
+        scores: Of volumes, of one prompt; none gives no table.
+        seed: Of the bootstrap.
+        rounds: Of the bootstrap.
+
+    Raises:
+        DataError: as group_tasks.
+    """
+    if not scores:
+        return []
+    tasks, _ = group_tasks(scores)
+    made = [tabulate_medians(tasks, compare_tasks(tasks, m, seed=seed, rounds=rounds), m) for m in MEASURES]
+    made.append(tabulate_measures(tasks))
+    return [replace(one, name=f"volumes-{one.name}", title=f"Whole volumes: {one.title}") for one in made]
 
 
 def tabulate_faults(scores: Sequence[Score]) -> Table:

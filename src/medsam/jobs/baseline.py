@@ -249,7 +249,7 @@ def train_with_nnunet(request: NnUNetRequest) -> Path:
     epochs = PAPER["unet"].epochs if request.schedule.epochs is None else request.schedule.epochs
     return train_nnunet(
         raw, epochs=epochs, device=choose_device(request.device).type, resume=request.resume,
-        steps_per_epoch=request.schedule.steps_per_epoch,
+        steps_per_epoch=request.schedule.steps_per_epoch, memory_gb=request.schedule.memory_gb,
     )  # fmt: skip
 
 

@@ -5,18 +5,29 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medsam.engine import Engine, run
 from medsam.errors import DataError
 from medsam.evaluation.evaluate import EvaluationProtocol
-from medsam.evaluation.index import read_index
+from medsam.evaluation.index import UNKNOWN, IndexedPicture, read_index
 from medsam.evaluation.measure import Score
-from medsam.evaluation.report import ScoreFile, compare_methods, read_scores, write_report, write_tables
+from medsam.evaluation.report import (
+    VOLUMES,
+    ScoreFile,
+    compare_methods,
+    read_scores,
+    read_volumes,
+    write_report,
+    write_tables,
+    write_volume_report,
+    write_volume_tables,
+)
 from medsam.evaluation.stored import list_stored
 from medsam.files.atomic import write_json, write_text
+from medsam.imaging.modality import Modality, parse_modality
 from medsam.jobs.evaluate_shards import EvaluationShard, PictureRow, load_comparators, measure_shard, refuse_doubles
 from medsam.jobs.options import ModelOptions
 from medsam.jobs.outputs import check_outputs
@@ -33,7 +44,7 @@ class EvaluateRequest:
     """What to measure.
 
     Args:
-        folders: Data sets with an index.csv.
+        folders: Data sets: folders and lists, as evaluation.index.read_index takes them.
         output: Folder of the run; a stopped run goes on there.
         protocol: How targets are chosen and prompted.
         store: Training store whose pictures are taken too.
@@ -80,17 +91,25 @@ class EvaluateResult:
     failed: dict[tuple[str, str], int]
 
 
-def list_pictures(folders: Sequence[Path], store: Path | None, split: str | None) -> list[PictureRow]:
-    """List the pictures of data set folders and of a store.
+def list_pictures(folders: Sequence[Path], store: Path | None, protocol: EvaluationProtocol) -> list[PictureRow]:
+    """List the pictures and volumes of data sets and of a store, with the protocol's modality and window where they tell none.
 
     Raises:
         DataError: neither was given, one is no data set, or two folders have one name.
     """
     if not folders and store is None:
         raise DataError("no data", expected="data set folders, or a store", fix="name folders, or pass --store")
-    refuse_doubles([folder.resolve().name for folder in folders], "folders", "rename one of them")
-    stored = [] if store is None else list_stored(store, split)
-    return [*(row for folder in folders for row in read_index(folder, split)), *stored]
+    listed = [read_index(folder, protocol.split) for folder in folders]
+    refuse_doubles([rows[0].dataset for rows in listed], "data sets", "rename one of them")
+    stored = [] if store is None else list_stored(store, protocol.split)
+    return [*(_complete(row, protocol) for rows in listed for row in rows), *stored]
+
+
+def _complete(row: IndexedPicture, protocol: EvaluationProtocol) -> IndexedPicture:
+    told = parse_modality(protocol.modality).value if protocol.modality else UNKNOWN
+    modality = told if row.modality == UNKNOWN else row.modality
+    window = protocol.window if modality == Modality.CT.value and row.is_volume else ""
+    return replace(row, modality=modality, window=row.window or window)
 
 
 def evaluate(request: EvaluateRequest, *, progress: Progress | None = None) -> EvaluateResult:
@@ -109,24 +128,31 @@ def evaluate(request: EvaluateRequest, *, progress: Progress | None = None) -> E
     scores = _measure(request, progress)
     write_report(request.output, scores)
     tables = write_tables(scores)
+    volumes = read_volumes(request.output)
+    if volumes:
+        write_volume_report(request.output, volumes)
+        tables = f"{tables}\n{write_volume_tables(volumes)}"
     if other is not None:
         comparison = compare_methods(other, scores)
         write_text(request.output / "comparison.md", comparison)
         tables = f"{tables}\n{comparison}"
-    failed = Counter((score.method, score.fault) for score in scores if score.fault)
+    failed = Counter((score.method, score.fault) for score in [*scores, *volumes] if score.fault)
     return EvaluateResult(tables, dict(sorted(failed.items())))
 
 
 def _measure(request: EvaluateRequest, progress: Progress | None) -> list[Score]:
     rows = [
         row
-        for row in list_pictures(request.folders, request.store, request.protocol.split)
+        for row in list_pictures(request.folders, request.store, request.protocol)
         if request.protocol.takes(row.dataset)
     ]
     load_comparators.cache_clear()  # weights may be others than in an earlier evaluation of this process
-    file = ScoreFile(request.output, _weights_of(request), request.protocol)
+    weights = _weights_of(request)
+    file = ScoreFile(request.output, weights, request.protocol)
+    volumes = any(isinstance(row, IndexedPicture) and row.is_volume for row in rows)
+    whole = ScoreFile(request.output, weights, request.protocol, rows=VOLUMES) if volumes else file
     _write_sources(request)
-    shards = list(_divide(rows, file, request))
+    shards = list(_divide(rows, (file, whole), request))
     done = len(rows) - sum(len(shard.rows) for shard in shards)
     for shard, scores in zip(
         shards, run(measure_shard, shards, engine=request.engine, workers=request.workers, address=request.address),
@@ -135,8 +161,9 @@ def _measure(request: EvaluateRequest, progress: Progress | None) -> list[Score]
         for _, group in itertools.groupby(scores, key=lambda s: (s.dataset, s.sample, s.method, s.prompt)):
             rows_of_one = list(group)
             one = rows_of_one[0]
-            if not file.has(one.dataset, one.sample, one.method, one.prompt):  # a round of clicks may be there
-                file.add(rows_of_one)
+            into = whole if one.slices else file
+            if not into.has(one.dataset, one.sample, one.method, one.prompt):  # a round of clicks may be there
+                into.add(rows_of_one)
         done += len(shard.rows)
         if progress is not None:
             progress(done, len(rows))
@@ -150,11 +177,14 @@ def _weights_of(request: EvaluateRequest) -> dict[str, str]:
     return {one.name: one.weights for one in load_comparators(request.asked, request.model)}
 
 
-def _divide(rows: Sequence[PictureRow], file: ScoreFile, request: EvaluateRequest) -> Iterator[EvaluationShard]:
+def _divide(
+    rows: Sequence[PictureRow], files: tuple[ScoreFile, ScoreFile], request: EvaluateRequest
+) -> Iterator[EvaluationShard]:
     """Shards of the pictures that some model still has to answer; where rows are, in this process, one at a time."""
     names = list(_weights_of(request))
     waiting: list[tuple[PictureRow, tuple[tuple[str, str], ...]]] = []
     for row in rows:
+        file = files[isinstance(row, IndexedPicture) and row.is_volume]  # of a volume, the rows of the whole come last
         asked = itertools.product(names, request.protocol.prompts)
         missing = tuple(one for one in asked if not file.has(row.dataset, row.sample, *one))
         if missing:

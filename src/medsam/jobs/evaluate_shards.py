@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -26,11 +26,13 @@ from medsam.evaluation.measure import Score
 from medsam.evaluation.metrics import dice
 from medsam.evaluation.prompting import parse_prompt
 from medsam.evaluation.stored import StoredPicture
+from medsam.evaluation.volumes import VolumeAnswers, prompt_slices, read_volume
 from medsam.jobs.options import ModelOptions
 
 MASKS_FOLDER = "masks"  # of a run: masks/MODEL/DATASET/SAMPLE.npz
 PREDICTIONS, SPECIALISTS = "predictions:", "specialists:"
 PictureRow = IndexedPicture | StoredPicture
+Waiting = tuple[tuple[str, str], ...]  # (model, prompt) of the answers that are asked for
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +41,7 @@ class EvaluationShard:
 
     Args:
         rows: The pictures.
-        waiting: Of each picture, (model, prompt) of the answers that are asked for.
+        waiting: Of each picture, the answers that are asked for.
         protocol: How targets are chosen and prompted.
         models: As load_comparators.
         options: How models run.
@@ -48,7 +50,7 @@ class EvaluationShard:
     """
 
     rows: tuple[PictureRow, ...]
-    waiting: tuple[tuple[tuple[str, str], ...], ...]
+    waiting: tuple[Waiting, ...]
     protocol: EvaluationProtocol
     models: tuple[str, ...] | None
     options: ModelOptions
@@ -57,7 +59,10 @@ class EvaluationShard:
 
 
 def measure_shard(shard: EvaluationShard) -> list[Score]:
-    """Measure the pictures of a shard; done again it gives the same rows and writes the same masks.
+    """Measure the pictures and volumes of a shard; done again it gives the same rows and writes the same masks.
+
+    Returns:
+        A row for each target; of a volume first those of its slices, then those of the whole.
 
     Raises:
         MedsamError: a picture cannot be read, or a model cannot be loaded.
@@ -65,23 +70,53 @@ def measure_shard(shard: EvaluationShard) -> list[Score]:
     comparators = {one.name: one for one in load_comparators(shard.models, shard.options)}
     scores: list[Score] = []
     for row, waiting in zip(shard.rows, shard.waiting, strict=True):
-        pictures = {picture.prompt: picture for picture in prompt_pictures(row, shard.protocol)}
-        first: dict[str, NDArray[np.bool_]] = {}  # of each model, its masks of the first prompt
-        for name, prompt in waiting:
-            if prompt not in pictures:
-                continue
-            for found, masks_NHW in _answer(comparators[name], pictures[prompt], shard):
-                if prompt == shard.protocol.prompts[0]:
-                    if masks_NHW is not None:
-                        first[name] = masks_NHW
-                        if shard.output is not None:
-                            save_masks(locate_mask(shard.output, name, row.dataset, row.sample), masks_NHW)
-                elif masks_NHW is not None and name in first:
-                    agreed = [dice(a, b) for a, b in zip(masks_NHW, first[name], strict=True)]
-                    scores += [replace(s, agreement=value) for s, value in zip(found, agreed, strict=True)]
-                    continue
-                scores += found
+        if isinstance(row, IndexedPicture) and row.is_volume:
+            scores += _measure_volume(row, waiting, comparators, shard)
+            continue
+        for _, found, _ in _ask(prompt_pictures(row, shard.protocol), waiting, comparators, shard):
+            scores += found
     return scores
+
+
+def _measure_volume(
+    row: IndexedPicture, waiting: Waiting, comparators: Mapping[str, Comparator], shard: EvaluationShard
+) -> list[Score]:
+    volume = read_volume(row)
+    answers: dict[tuple[str, str], VolumeAnswers] = {}
+    scores: list[Score] = []
+    for pictures in prompt_slices(volume, shard.protocol):
+        for picture, found, masks_NHW in _ask(pictures, waiting, comparators, shard):
+            scores += found
+            key = found[0].method, found[0].prompt
+            answers.setdefault(key, VolumeAnswers(volume, *key)).add(picture, found, masks_NHW)
+    legacy = shard.protocol.nsd == "legacy"
+    return [*scores, *(score for one in answers.values() for score in one.score(legacy=legacy))]
+
+
+def _ask(
+    prompted: Sequence[PromptedPicture],
+    waiting: Waiting,
+    comparators: Mapping[str, Comparator],
+    shard: EvaluationShard,
+) -> Iterator[tuple[PromptedPicture, list[Score], NDArray[np.bool_] | None]]:
+    """The rows and masks of one picture, by model and prompt; masks of the first prompt are kept on disk."""
+    pictures = {picture.prompt: picture for picture in prompted}
+    first: dict[str, NDArray[np.bool_]] = {}  # of each model, its masks of the first prompt
+    for name, prompt in waiting:
+        if prompt not in pictures:
+            continue
+        picture = pictures[prompt]
+        for found, masks_NHW in _answer(comparators[name], picture, shard):
+            if prompt == shard.protocol.prompts[0]:
+                if masks_NHW is not None:
+                    first[name] = masks_NHW
+                    if shard.output is not None:
+                        save_masks(locate_mask(shard.output, name, picture.dataset, picture.sample), masks_NHW)
+            elif masks_NHW is not None and name in first:
+                agreed = [dice(a, b) for a, b in zip(masks_NHW, first[name], strict=True)]
+                yield picture, [replace(s, agreement=v) for s, v in zip(found, agreed, strict=True)], masks_NHW
+                continue
+            yield picture, found, masks_NHW
 
 
 def _answer(

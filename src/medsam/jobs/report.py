@@ -21,7 +21,7 @@ from medsam.evaluation.figures import (
 from medsam.evaluation.html import CaseLink, PlateLink, ReportPage, write_page
 from medsam.evaluation.measure import Score
 from medsam.evaluation.pictures import GridColumn, draw_grid
-from medsam.evaluation.report import keep_first_prompt, read_scores
+from medsam.evaluation.report import keep_first_prompt, read_scores, read_volumes
 from medsam.evaluation.tables import (
     MEASURES,
     Cell,
@@ -31,11 +31,13 @@ from medsam.evaluation.tables import (
     TaskScores,
     compare_tasks,
     group_tasks,
+    name_units,
     tabulate_comparisons,
     tabulate_faults,
     tabulate_measures,
     tabulate_medians,
     tabulate_ranks,
+    tabulate_volumes,
     write_csv,
     write_latex,
     write_markdown,
@@ -113,7 +115,11 @@ def report(request: ReportRequest) -> ReportResult:
     names = {score.dataset: run.name for run, of in read.items() for score in of}
     study = StudyScores(scores, tuple(names[task.task.dataset] for task in tasks), request.times)
     comparisons = {m: compare_tasks(tasks, m, seed=request.seed, rounds=request.rounds) for m in MEASURES}
-    tables = [*_tabulate(tasks, scores, comparisons, request), *study.tabulate(tasks), *request.tables]
+    whole = [score for run in read for score in keep_first_prompt(read_volumes(run))]
+    tables = [
+        *_tabulate(tasks, scores, comparisons, request),
+        *tabulate_volumes(whole, seed=request.seed, rounds=request.rounds), *study.tabulate(tasks), *request.tables,
+    ]  # fmt: skip
     for table in tables:
         write_table(request.output / "tables", table)
     pictures = CasePictures(request.runs, request.output / "cases")
@@ -223,7 +229,7 @@ def _state_facts(
     facts = [
         f"{len(tasks[0].scores)} models, {len(tasks)} tasks, {cases} cases of {groups} patients or volumes. "
         f"{failed} rows count as failed, with Dice and NSD 0.",
-        f"Bootstrap of {request.rounds} rounds, seed {request.seed}. NSD at 2 pixels.",
+        f"Bootstrap of {request.rounds} rounds, seed {request.seed}. NSD at 2 {name_units(tasks)}.",
     ]
     if left_out:
         facts.append(f"{left_out} rows were left out because another model lacks their case.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +20,7 @@ from medsam.evaluation.measure import Score
 from medsam.evaluation.pictures import draw_example
 from medsam.evaluation.report import RECORD
 from medsam.evaluation.stored import StoredPicture
+from medsam.evaluation.volumes import prompt_slice, read_volume, split_slice
 from medsam.io.pictures.raster import save_picture
 from medsam.jobs.evaluate import SOURCES, list_pictures
 from medsam.jobs.evaluate_shards import locate_mask
@@ -70,10 +72,17 @@ class CasePictures:
 
     def _read(self, dataset: str, sample: str) -> PromptedPicture:
         lost = DataError("the image of a case is not there", expected="it where it was", fix="put it back")
-        if (dataset, sample) not in self._places:
-            raise lost
-        row, protocol = self._places[dataset, sample]
-        picture = prompt_picture(row, protocol)
+        slice_ = split_slice(sample)
+        if (dataset, sample) in self._places:
+            row, protocol = self._places[dataset, sample]
+            picture = prompt_picture(row, protocol)
+        elif slice_ is not None and (dataset, slice_[0]) in self._places:
+            row, protocol = self._places[dataset, slice_[0]]
+            once = replace(protocol, prompts=protocol.prompts[:1])
+            whole = read_volume(row) if isinstance(row, IndexedPicture) else None
+            picture = next(iter(prompt_slice(whole, slice_[1], once)), None) if whole is not None else None
+        else:
+            picture = None
         if picture is None:
             raise lost
         return picture
@@ -91,4 +100,4 @@ def _read_sources(run: Path) -> tuple[EvaluationProtocol, list[IndexedPicture | 
         folders, store = [Path(folder) for folder in sources["folders"]], sources["store"]
     except (OSError, ValueError, KeyError, TypeError):
         raise DataError(f"{run} does not say where its images lie", expected=SOURCES, fix="evaluate again") from None
-    return protocol, list_pictures(folders, None if store is None else Path(store), protocol.split)
+    return protocol, list_pictures(folders, None if store is None else Path(store), protocol)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from medsam.errors import DataError
-from medsam.training.finetune.cases import list_unpaired, pair_cases, split_cases
+from medsam.io.pairs import list_unpaired
+from medsam.training.finetune.cases import pair_cases, split_cases
 from medsam.training.samples.sources import CaseSource, find_case_name
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medsam.errors import DataError
-from medsam.io.suffixes import find_suffix
+from medsam.io.pairs import pair_files
 from medsam.training.samples.sources import UserCase
 
 
@@ -31,18 +31,7 @@ def pair_cases(images: Path, masks: Path, patient: str = "") -> list[UserCase]:
         raise DataError(
             f"--patient {patient!r} is no regular expression ({error})", expected="one like '^[^_]+'", fix="correct it"
         ) from None
-    found = {}
-    for folder in (images, masks):
-        if not folder.is_dir():
-            raise DataError(f"{folder} is no folder", expected="a folder of image files", fix="check the path")
-        found[folder] = _files_by_name(folder)
-    cases = []
-    for name, image in sorted(found[images].items()):
-        if name not in found[masks]:
-            raise DataError(
-                f"{image} has no mask in {masks}", expected=f"a file {name}.*", fix="add it or take the image out"
-            )
-        cases.append(UserCase(name, image, found[masks][name], _patient_of(name, whose)))
+    cases = [UserCase(name, image, mask, _patient_of(name, whose)) for name, image, mask in pair_files(images, masks)]
     patients = len({case.patient for case in cases})
     if patients < 2:
         what = f"{len(cases)} cases of {patients} patients" if patient else f"{len(cases)} cases"
@@ -62,47 +51,6 @@ def _patient_of(name: str, whose: re.Pattern[str]) -> str:
             fix="correct it, or rename the files",
         )
     return patient
-
-
-def list_unpaired(images: Path, masks: Path) -> list[str]:
-    """List what in the two folders is part of no case, each with the reason, for the user to know."""
-    left = [
-        f"{path} has a suffix that no reader knows"
-        for folder in (images, masks)
-        for path in _files_of_no_format(folder)
-    ]
-    names = _files_by_name(images)
-    return left + [
-        f"{path} has no image in {images}" for name, path in _files_by_name(masks).items() if name not in names
-    ]
-
-
-def _suffix(path: Path) -> str | None:
-    """Of a file of a known format; a folder, as of a DICOM series, has none."""
-    return "" if path.is_dir() else find_suffix(path) or None
-
-
-def _visible_files(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-
-
-def _files_of_no_format(folder: Path) -> list[Path]:
-    return [path for path in _visible_files(folder) if _suffix(path) is None]
-
-
-def _files_by_name(folder: Path) -> dict[str, Path]:
-    files: dict[str, Path] = {}
-    for path in _visible_files(folder):
-        suffix = _suffix(path)
-        if suffix is None:
-            continue
-        name = path.name[: len(path.name) - len(suffix)]
-        if name in files:
-            raise DataError(
-                f"{folder} has {files[name].name} and {path.name}", expected="one file a case", fix="take one out"
-            )
-        files[name] = path
-    return files
 
 
 def split_cases(cases: Sequence[UserCase], held_out: float, seed: int) -> tuple[list[UserCase], list[UserCase]]:
