@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from medsam.errors import DataError
-from medsam.io.pairs import list_unpaired
 from medsam.training.finetune.cases import pair_cases, split_cases
 from medsam.training.samples.sources import CaseSource, find_case_name
 
@@ -30,24 +29,6 @@ def test_a_case_is_on_one_side_with_all_its_slices(tmp_path: Path) -> None:
     assert [len(side) for side in sides] == [6, 6]
     assert names == [{case.name for case in learn}, {case.name for case in kept}]
     assert not names[0] & names[1]
-
-
-def test_what_is_part_of_no_case_is_named_and_a_folder_is_one(tmp_path: Path) -> None:
-    for folder in ("images", "masks"):
-        (tmp_path / folder).mkdir()
-        for name in ("a", "b"):
-            (tmp_path / folder / f"{name}.png").touch()
-    (tmp_path / "images/notes.txt").write_text("x")
-    (tmp_path / "images/.hidden").write_text("x")
-    (tmp_path / "images/scan.v2").mkdir()
-    (tmp_path / "masks/scan.v2.png").touch()
-    (tmp_path / "masks/c.png").touch()
-    cases = pair_cases(tmp_path / "images", tmp_path / "masks")
-    assert [case.name for case in cases] == ["a", "b", "scan.v2"]
-    assert list_unpaired(tmp_path / "images", tmp_path / "masks") == [
-        f"{tmp_path}/images/notes.txt has a suffix that no reader knows",
-        f"{tmp_path}/masks/c.png has no image in {tmp_path}/images",
-    ]
 
 
 def test_files_of_one_patient_are_on_one_side(tmp_path: Path) -> None:
