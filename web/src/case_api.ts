@@ -243,16 +243,11 @@ function follow(path: string, moved: (done: number, total: number) => void): Pro
 
 /** Sizes of the objects and the values in them; none where nothing is drawn. */
 export async function measure(info: CaseInfo): Promise<Measured[]> {
-  try {
-    const rows = await json<MeasurementView[]>("GET", `/cases/${info.id}/measurements`);
-    return rows.map((row) => ({
-      label: row.label, voxels: row.voxels, volumeMl: row.volume_ml, long: row.long_axis_mm ?? row.long_axis_px, short: row.short_axis_mm ?? row.short_axis_px,
-      unit: row.long_axis_mm === null ? "px" : "mm", mean: row.mean, spread: row.spread, valueUnit: row.unit,
-    }));
-  } catch (error) {
-    if (error instanceof Refused && error.status === 422) return []; // an empty mask has no size
-    throw error;
-  }
+  const rows = await json<MeasurementView[]>("GET", `/cases/${info.id}/measurements`);
+  return rows.map((row) => ({
+    label: row.label, voxels: row.voxels, volumeMl: row.volume_ml, long: row.long_axis_mm ?? row.long_axis_px, short: row.short_axis_mm ?? row.short_axis_px,
+    unit: row.long_axis_mm === null ? "px" : "mm", mean: row.mean, spread: row.spread, valueUnit: row.unit,
+  }));
 }
 
 /** How sure the model was of each slice of the state that one stands at. */

@@ -5,6 +5,8 @@ import { showKeys } from "./dialogs.ts";
 import { boxBetween, toScreen, toSlice, type Point } from "./geometry.ts";
 import { chooseCode, chooseMerge } from "./object_tools.ts";
 import type { Tool } from "./pane.ts";
+import { nextVersion, takeVersion, toggleDifference } from "./versions_section.ts";
+import { nextPreset } from "./windows.ts";
 
 const TOOL_KEYS: Record<string, Tool> = { s: "smart", r: "scribble", a: "axes", b: "brush", e: "eraser", h: "pan" };
 const ARROWS: Record<string, Point> = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -44,7 +46,7 @@ function moves(view: CaseView, event: KeyboardEvent): boolean {
   else if (event.key === "PageUp") session.scroll(focused.plane, -10);
   else if (event.key === "Home") session.goTo(focused.plane, 0);
   else if (event.key === "End") session.goTo(focused.plane, focused.plane.count - 1);
-  else if (event.key === "Enter") session.click(focused.plane, session.crosshair(focused.plane), event.altKey);
+  else if (event.key === "Enter") session.points(focused.plane, [session.crosshair(focused.plane)], event.altKey);
   else return false;
   return true;
 }
@@ -63,7 +65,7 @@ function plain(view: CaseView, event: KeyboardEvent): boolean {
 /** With Shift: what concerns the chosen object as a whole. */
 const SHIFTED: Record<string, (view: CaseView) => void> = {
   r: (view) => view.editing.release(view.focused.plane),
-  t: (view) => view.takeObject(),
+  t: (view) => takeVersion(view.session, view.versions),
   h: (view) => view.session.toggleHidden(view.session.active),
   l: (view) => view.session.toggleLocked(view.session.active),
   k: (view) => chooseCode(view.session),
@@ -76,11 +78,11 @@ const SHIFTED: Record<string, (view: CaseView) => void> = {
 const ACTS: Record<string, (view: CaseView) => void> = {
   "?": () => showKeys(),
   n: (view) => view.session.addObject(),
-  w: (view) => view.nextWindow(),
-  i: (view) => view.invert(),
+  w: (view) => view.setWindow(nextPreset(view.session.presets, view.session.windowing)),
+  i: (view) => view.setWindow({ invert: !view.session.windowing.invert }),
   p: (view) => view.showPlanes(!view.three),
   v: (view) => view.showSurfaces(!view.surfacesShown),
-  " ": (view) => view.cine.toggle(),
+  " ": (view) => view.travel.cine.toggle(),
   f: (view) => view.focused.fit(),
   g: (view) => void view.jobs.outline(),
   u: (view) => view.updateNeighbours(),
@@ -92,8 +94,8 @@ const ACTS: Record<string, (view: CaseView) => void> = {
   ".": (view) => view.editing.reshape(view.focused.plane, "grow"),
   ",": (view) => view.editing.reshape(view.focused.plane, "shrink"),
   t: (view) => view.rangeUnder(),
-  c: (view) => void view.nextVersion(),
-  x: (view) => view.toggleDifference(),
+  c: (view) => void nextVersion(view.session, view.versions),
+  x: (view) => toggleDifference(view.session, view.versions),
   d: (view) => view.nextDoubtful(),
   m: (view) => view.session.toggleHiddenAll(),
   "+": (view) => view.focused.zoom(1.25),

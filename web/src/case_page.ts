@@ -3,7 +3,6 @@
 import { Activity } from "./activity.ts";
 import { AwayError, inWords } from "./api.ts";
 import * as api from "./case_api.ts";
-import { Cine } from "./cine.ts";
 import { listenForKeys } from "./case_keys.ts";
 import { showKeys, showTour } from "./dialogs.ts";
 import { button, element, iconButton, keepFocus } from "./dom.ts";
@@ -13,37 +12,23 @@ import { Finishing } from "./finishing.ts";
 import { JobRunner } from "./jobs.ts";
 import { describe } from "./list_page.ts";
 import { Looking } from "./looking.ts";
+import { Measuring } from "./measuring.ts";
 import { note } from "./notes.ts";
+import type { Sending } from "./outbox.ts";
 import { Pane, type Gestures, type Scene, type Tool } from "./pane.ts";
 import { nextAfter, ranked, type SliceScore } from "./review.ts";
 import { CaseSession, type Box } from "./session.ts";
 import { sidePanel, type PanelState } from "./side_panel.ts";
-import { SliceBar } from "./slice_bar.ts";
+import { Signs } from "./signs.ts";
 import { SurfacePane } from "./surface_pane.ts";
 import { switchTheme } from "./theme.ts";
 import { rangeUnder, type Range } from "./thresholds.ts";
+import { ToolBar } from "./tool_bar.ts";
+import { Travel } from "./travel.ts";
 import { Versions } from "./versions.ts";
-import { dragged } from "./windows.ts";
-
-const TOOLS: [Tool, string][] = [
-  ["smart", "Box and click (S)"],
-  ["scribble", "Scribble (R)"],
-  ["axes", "Long and short axis (A)"],
-  ["brush", "Brush (B)"],
-  ["eraser", "Eraser (E)"],
-  ["pan", "Hand (H)"],
-];
-const HINTS: Record<Tool, string> = {
-  smart: "Drag a box, or click inside the object. Alt-click what does not belong.",
-  scribble: "Draw a line inside the object. Alt draws what does not belong.",
-  axes: "Draw the longest axis, then the one across it.",
-  brush: "Paint. Alt erases.",
-  eraser: "Erase. Alt paints.",
-  pan: "Drag the picture.",
-};
+import { dragged, type Windowing } from "./windows.ts";
 
 const WORK = ["pointerdown", "pointerup", "wheel", "keydown"] as const;
-const HINT_MS = 6000;
 const VERSIONS_MS = 15_000; // how soon a page sees what somebody else saved
 const FOLLOW_MS = 4000; // how soon a page sees what another page of the same person did
 
@@ -54,23 +39,19 @@ export class CaseView {
   panes: Pane[] = [];
   focused: Pane;
   three = false;
-  readonly cine = new Cine({ ready: () => this.nextIsThere(), next: () => this.playOn(), changed: () => this.bar.draw() });
+  readonly travel: Travel;
   private surfaces: SurfacePane | null = null;
-  /** The state that was measured last, where it holds something. */
-  private outlined: number | null = null;
   private reviewed: SliceScore | null = null;
-  private readonly bar: SliceBar;
   private readonly all: Pane[];
   private readonly panesBox = element("div", { class: "panes" });
   private readonly side = element("aside", { class: "side", attributes: { "aria-label": "Objects and view" } });
-  private readonly hint = element("div", { class: "hint", attributes: { role: "status" } });
   private readonly readout = element("div", { class: "readout" });
-  private readonly saving = element("span", { class: "saving", text: "Saved", attributes: { role: "status" } });
-  private readonly ready = element("span", { class: "ready", attributes: { role: "status" } });
+  private readonly signs = new Signs();
+  private readonly tools = new ToolBar((tool) => this.setTool(tool));
+  private readonly measuring: Measuring;
   private readonly looking: Looking;
   private readonly activity: Activity;
   private readonly working = (): void => this.work();
-  private readonly toolButtons = new Map<Tool, HTMLButtonElement>();
   private readonly undoButton = iconButton("undo", "Undo (Ctrl+Z)", () => this.session.undo());
   private readonly redoButton = iconButton("redo", "Redo (Ctrl+Y)", () => this.session.redo());
   private readonly planesButton = iconButton("planes", "Three planes (P)", () => this.showPlanes(!this.three));
@@ -81,8 +62,6 @@ export class CaseView {
   readonly jobs: JobRunner;
   private readonly panel: PanelState;
   private panelDue = false;
-  private measuring: ReturnType<typeof setTimeout> | null = null;
-  private quieting: ReturnType<typeof setTimeout> | null = null;
   private readonly refreshing: ReturnType<typeof setInterval>;
   private readonly following: ReturnType<typeof setInterval>;
   private startedWindow = { level: 0, width: 1, invert: false };
@@ -95,13 +74,14 @@ export class CaseView {
       problem: (error) => this.problem(error),
       busy: (words) => this.say(words),
     });
+    this.measuring = new Measuring(this.session, { measured: () => this.onMeasured(), problem: (error) => this.problem(error) });
     this.looking = new Looking({
-      look: (axis, index) => api.lookAt(info, axis, index), ask: (axis, index) => api.isEmbedded(info, axis, index), told: (state) => this.showReady(state),
+      look: (axis, index) => api.lookAt(info, axis, index), ask: (axis, index) => api.isEmbedded(info, axis, index), told: (state) => this.signs.ready(state),
     });
     this.finishing = new Finishing(info, { say: (words) => this.say(words), problem: (error) => this.problem(error) });
     this.activity = new Activity((events) => api.recordActivity(info, events));
     for (const kind of WORK) window.addEventListener(kind, this.working, { passive: true });
-    this.bar = new SliceBar(() => this.barScene(), { goTo: (index) => this.session.goTo(this.focused.plane, index), play: () => this.cine.toggle(), speed: (rate) => this.cine.speed(rate) });
+    this.travel = new Travel(this.session, () => this.focused.plane);
     this.editing = new Editing(this.session);
     this.versions = new Versions(info, { draw: () => this.draw(), panel: () => this.drawPanel(), problem: (error) => this.problem(error) });
     this.jobs = new JobRunner(this.session, { changed: () => this.onJob(), problem: (error) => this.problem(error) });
@@ -112,11 +92,11 @@ export class CaseView {
       setRange: (range) => this.setRange(range), editing: this.editing, versions: this.versions, plane: this.focused.plane,
     };
     this.panesBox.dataset["tool"] = this.tool;
-    page.replaceChildren(element("div", { class: "case-page" }, this.top(info), this.toolbar(), this.panesBox, this.side));
+    page.replaceChildren(element("div", { class: "case-page" }, this.top(info), this.tools.root, this.panesBox, this.side));
     this.showPlanes(false);
     this.drawPanel();
     this.setTool("smart");
-    this.measure();
+    this.measuring.start();
     void this.versions.refresh();
     this.refreshing = setInterval(() => {
       if (document.visibilityState === "visible") void this.versions.refresh();
@@ -134,16 +114,11 @@ export class CaseView {
     return element("header", { class: "top" },
       iconButton("back", "Back to the cases", () => (window.location.hash = "")),
       element("div", { class: "top-title" }, element("strong", { text: info.title }), element("small", { text: describe(info) })),
-      this.undoButton, this.redoButton, this.saving, this.ready, element("div", { class: "grow" }),
+      this.undoButton, this.redoButton, this.signs.saving, this.signs.reading, element("div", { class: "grow" }),
       ...(this.session.planes.length > 1 ? [this.planesButton, this.surfaceButton] : []),
       iconButton("theme", "Light or dark", switchTheme),
       button("?", showKeys, { class: "icon-button", hint: "Keys and gestures (?)" }),
       element("div", { class: "divider" }), ...this.finishing.controls());
-  }
-
-  private toolbar(): HTMLElement {
-    for (const [tool, words] of TOOLS) this.toolButtons.set(tool, iconButton(tool, words, () => this.setTool(tool)));
-    return element("nav", { class: "tools", attributes: { "aria-label": "Tools" } }, ...this.toolButtons.values());
   }
 
   private scene(plane: Plane): Scene {
@@ -169,12 +144,10 @@ export class CaseView {
       scroll: (steps) => session.scroll(plane, steps),
       window: (dx, dy, begin) => {
         if (begin) this.startedWindow = session.windowing;
-        session.windowing = dragged(session.windowing, dx, dy, this.startedWindow.width);
-        this.draw();
-        this.drawPanel();
+        this.setWindow(dragged(session.windowing, dx, dy, this.startedWindow.width));
       },
       box: (box) => this.box(plane, box),
-      click: (at, outside) => session.click(plane, at, outside),
+      click: (at, outside) => session.points(plane, [at], outside),
       scribble: (points, outside) => session.points(plane, points, outside),
       axes: (long, short) => session.axes(plane, long, short),
       stroke: (from, to, erase, radius) => session.stroke(plane, from, to, erase, radius, erase ? null : this.panel.range),
@@ -197,8 +170,7 @@ export class CaseView {
   setTool(tool: Tool): void {
     this.tool = tool;
     this.panesBox.dataset["tool"] = tool;
-    for (const [name, made] of this.toolButtons) made.setAttribute("aria-pressed", String(name === tool));
-    this.say(HINTS[tool]);
+    this.say(this.tools.show(tool));
     this.draw();
   }
 
@@ -238,7 +210,7 @@ export class CaseView {
     const { session } = this;
     this.surfaces = !shown ? null : new SurfacePane(
       () => ({
-        shape: session.info.shape, affine: session.info.affine ?? [], position: session.position, plane: this.focused.plane, state: this.outlined,
+        shape: session.info.shape, affine: session.info.affine ?? [], position: session.position, plane: this.focused.plane, state: this.measuring.outlined,
         colors: new Map([...session.colors].filter(([label]) => !session.hidden.has(label))),
       }),
       { load: () => api.loadSurfaces(session.info), goTo: (index) => session.moveAll(index), failed: (error) => this.problem(error) });
@@ -252,51 +224,16 @@ export class CaseView {
 
   private layOut(): void {
     this.panesBox.classList.toggle("beside", this.surfaces !== null);
-    const bar = this.focused.plane.count > 1 || this.three ? this.bar.root : null;
+    const bar = this.focused.plane.count > 1 || this.three ? this.travel.root : null;
     const grid = element("div", { class: "pane-grid" }, ...this.panes.map((pane) => pane.root), this.surfaces?.root);
-    this.panesBox.replaceChildren(grid, ...(bar ? [bar] : []), this.readout, this.hint);
+    this.panesBox.replaceChildren(grid, ...(bar ? [bar] : []), this.readout, this.signs.hint);
     this.draw();
   }
 
-  private barScene() {
-    const { session, focused: { plane } } = this;
-    return {
-      plane, index: session.position[plane.axis], playing: this.cine.playing, perSecond: this.cine.perSecond, color: session.colorOf(session.active),
-      scores: session.scores.filter((one) => one.label === session.active && one.axis === plane.axis),
-      marked: session.markers.filter((marker) => marker.label === session.active && marker.axis === plane.axis).map((marker) => marker.index),
-    };
-  }
-
-  private nextIsThere(): boolean {
-    const { plane } = this.focused;
-    const next = (this.session.position[plane.axis] + 1) % plane.count;
-    return next === 0 || this.session.slices.get(plane.axis, next) !== null; // from the last to the first nothing was loaded ahead
-  }
-
-  private playOn(): void {
-    const { plane } = this.focused;
-    const next = (this.session.position[plane.axis] + 1) % plane.count;
-    this.session.goTo(plane, next);
-    this.session.direction = 1;
-  }
-
-  setWindow(level: number, width: number): void {
-    this.session.windowing = { ...this.session.windowing, level, width };
-    this.draw();
-    this.drawPanel();
-  }
-
-  invert(): void {
-    this.session.windowing = { ...this.session.windowing, invert: !this.session.windowing.invert };
-    this.draw();
-    this.drawPanel();
-  }
-
-  nextWindow(): void {
-    const { presets, windowing } = this.session;
-    const at = presets.findIndex((preset) => preset.level === windowing.level && preset.width === windowing.width);
-    const next = presets[(at + 1) % presets.length];
-    if (next) this.setWindow(next.level, next.width);
+  /** Level, width or inversion of the picture. */
+  setWindow(change: Partial<Windowing>): void {
+    this.session.windowing = { ...this.session.windowing, ...change };
+    this.redraw();
   }
 
   draw(): void {
@@ -304,9 +241,9 @@ export class CaseView {
     this.versions.need(this.panes.map(({ plane }): [number, number] => [plane.axis, this.session.position[plane.axis]]));
     this.followSlice();
     for (const pane of this.panes) pane.draw();
-    this.bar.draw();
+    this.travel.draw();
     this.surfaces?.update();
-    if (!this.cine.playing) this.looking.at(this.focused.plane.axis, this.session.position[this.focused.plane.axis]);
+    if (!this.travel.cine.playing) this.looking.at(this.focused.plane.axis, this.session.position[this.focused.plane.axis]);
   }
 
   /** The panel tells of the slice that is shown, so that it follows it. */
@@ -330,31 +267,21 @@ export class CaseView {
       this.redoButton.disabled = !state.canRedo;
       keepFocus(this.side, () => this.side.replaceChildren(...sidePanel(this.session, this.panel, {
         outline: () => void this.jobs.outline(), stop: () => void this.jobs.stop(), neighbours: () => this.updateNeighbours(), interpolate: () => this.interpolate(), nextDoubtful: () => this.nextDoubtful(), goTo: (place) => this.review(place), redraw: () => this.redraw(),
-        setWindow: (level, width) => this.setWindow(level, width), invert: () => this.invert(),
+        setWindow: (change) => this.setWindow(change),
       })));
     });
   }
 
-  /** Words over the picture; they go by themselves. */
   say(words: string): void {
-    this.hint.textContent = words;
-    if (this.quieting) clearTimeout(this.quieting);
-    this.quieting = setTimeout(() => (this.hint.textContent = ""), HINT_MS);
+    this.signs.say(words);
   }
 
-  private showSaving(sending: "saved" | "saving" | "away", waiting: number): void {
-    this.saving.className = sending === "saved" ? "saving" : sending === "saving" ? "saving busy" : "saving away";
-    this.saving.textContent = sending === "saved" ? "Saved" : sending === "saving" ? "Saving" : `Server away; ${waiting} kept here`;
+  private showSaving(sending: Sending, waiting: number): void {
+    this.signs.save(sending, waiting);
     if (sending !== "saved") return;
     if (this.versions.chosen) void this.versions.refresh();
     if (this.session.state.revision !== null) this.finishing.begun();
-    this.measure();
-  }
-
-  private showReady(state: "ready" | "preparing"): void {
-    this.ready.className = state === "ready" ? "ready" : "ready preparing";
-    this.ready.textContent = state === "ready" ? "Model ready" : "Model reads this slice";
-    this.ready.title = state === "ready" ? "The model has seen this slice: a prompt answers at once." : "You can draw already; the first answer on this slice comes when the model has read it.";
+    this.measuring.start();
   }
 
   private problem(error: unknown): void {
@@ -362,26 +289,9 @@ export class CaseView {
     else note(inWords(error), true);
   }
 
-  private measure(): void {
-    if (this.measuring) clearTimeout(this.measuring);
-    this.measuring = setTimeout(() => void this.measureNow(), 250);
-  }
-
-  private async measureNow(): Promise<void> {
-    const { session } = this;
-    if (session.outbox.waiting.length) return; // it is measured once that is saved
-    const { revision } = session.state;
-    if (revision === null) [this.panel.measured, session.scores] = [[], []];
-    else {
-      try {
-        [this.panel.measured, session.scores] = await Promise.all([api.measure(session.info), api.loadScores(session.info)]);
-      } catch (error) {
-        if (!(error instanceof AwayError)) this.problem(error);
-        return;
-      }
-    }
-    this.outlined = this.panel.measured.length ? revision : null;
-    this.bar.draw();
+  private onMeasured(): void {
+    this.panel.measured = this.measuring.measured;
+    this.travel.draw();
     this.surfaces?.update();
     this.drawPanel();
   }
@@ -389,11 +299,11 @@ export class CaseView {
   /** A job began, moved or ended. */
   private onJob(): void {
     this.panel.progress = this.jobs.progress;
-    if (!this.jobs.running) this.measure();
+    if (!this.jobs.running) this.measuring.start();
     this.drawPanel();
   }
 
-  private redraw(): void {
+  redraw(): void {
     this.draw();
     this.drawPanel();
   }
@@ -406,25 +316,6 @@ export class CaseView {
 
   interpolate(): void {
     this.editing.interpolate(this.focused.plane);
-  }
-
-  /** The outline of the next version, and after the last one none. */
-  async nextVersion(): Promise<void> {
-    if (!this.versions.known.length) await this.versions.refresh();
-    if (!this.versions.known.length) this.say("Nobody else has drawn in this case");
-    else this.say(this.versions.next() ? "In a lighter colour: the version that the panel names" : "No other version is shown");
-  }
-
-  toggleDifference(): void {
-    this.versions.difference = !this.versions.difference;
-    if (!this.versions.chosen && this.versions.difference) void this.nextVersion();
-    this.redraw();
-  }
-
-  takeObject(): void {
-    const { chosen } = this.versions;
-    if (!chosen) this.say("Choose a version to take it from first (C)");
-    else if (!this.session.lockedObjects.has(this.session.active)) this.session.step({ step: "take", revision: chosen.revision, label: this.session.active }, "It is the same already");
   }
 
   /** Put the cursor into the name of the chosen object. */
@@ -473,7 +364,7 @@ export class CaseView {
     this.activity.close();
     clearInterval(this.following);
     clearInterval(this.refreshing);
-    this.cine.stop();
+    this.travel.cine.stop();
     this.looking.close();
     this.surfaces?.close();
     this.session.close();

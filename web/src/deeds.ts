@@ -23,6 +23,8 @@ export interface PromptDeed extends CaseDeedBase, Place {
   box: Box | null;
   points: Point[];
   inside: boolean[];
+  /** Ends of the axes that the box is of. */
+  axes: Point[];
   /** Objects that were locked when it was drawn. */
   kept: number[];
 }

@@ -43,8 +43,7 @@ export class Editing {
   corrected(plane: Plane): number[] {
     const { session } = this;
     const drawn = session.state.drawn[session.active]?.[plane.axis] ?? [];
-    const prompted = [...session.prompts.keys()].map((key) => key.split("/").map(Number))
-      .filter(([label, axis]) => label === session.active && axis === plane.axis).map(([, , index]) => index as number);
+    const prompted = session.drawings.of(session.active).filter((one) => one.axis === plane.axis).map((one) => one.index);
     return [...new Set([...drawn, ...prompted])].sort((one, two) => one - two);
   }
 
@@ -78,8 +77,7 @@ export class Editing {
   remove(): void {
     const { session } = this;
     if (!this.free || !session.state.objects.some((item) => item.label === session.active)) return;
-    for (const key of [...session.prompts.keys()]) if (key.startsWith(`${session.active}/`)) session.prompts.delete(key);
-    session.markers = session.markers.filter((marker) => marker.label !== session.active);
+    session.drawings.forgetObject(session.active);
     session.step({ step: "delete", label: session.active });
   }
 }

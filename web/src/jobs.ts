@@ -28,7 +28,7 @@ export class JobRunner {
   /** Outline the active object through the slices marked in the plane that has most of them. */
   async outline(): Promise<void> {
     const { session } = this;
-    const own = session.markers.filter((marker) => marker.label === session.active && marker.box);
+    const own = session.drawings.marked(session.active);
     const axis = [0, 1, 2].map((at) => own.filter((marker) => marker.axis === at)).sort((one, two) => two.length - one.length)[0]?.[0]?.axis;
     if (axis === undefined) return;
     await this.run(api.outlineJob(session.info, session.active, axis, own.filter((marker) => marker.axis === axis), this.kept));

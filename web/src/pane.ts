@@ -2,22 +2,15 @@
 
 import { labelsIn, outline, type LabelSlice } from "./contours.ts";
 import { element } from "./dom.ts";
-import {
-  boxBetween, distanceMm, pixelsPerMm, scaleBar, toScreen, toSlice, viewMatrix, zoomAbout, type Matrix, type Plane, type Point, type View,
-} from "./geometry.ts";
-import { drawClick, drawCrosshair, packed, strokeBox, strokeLine, strokePath, writeShadowed } from "./marks.ts";
+import { boxBetween, pixelsPerMm, toScreen, toSlice, viewMatrix, zoomAbout, type Matrix, type Plane, type Point, type View } from "./geometry.ts";
+import { packed, strokeBox, strokePath } from "./marks.ts";
 import { OtherMask } from "./other_mask.ts";
+import { drawAxis, drawBrush, drawFurniture, drawPrompts, type Drawn, type Place } from "./pane_marks.ts";
 import { pointsAlong } from "./thresholds.ts";
 import { SlicePainter, valueAt, type SliceImage } from "./slice_image.ts";
 import type { Windowing } from "./windows.ts";
 
 export type Tool = "smart" | "scribble" | "axes" | "brush" | "eraser" | "pan";
-
-export interface Drawn {
-  kind: "box" | "inside" | "outside" | "axes";
-  points: Point[];
-  color: string;
-}
 
 /** What a pane shows; it asks for it anew at every frame. */
 export interface Scene {
@@ -177,9 +170,10 @@ export class Pane {
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     if (scene.labels) this.drawOutlines(context, scene, matrix);
     if (scene.other && !scene.difference) this.otherMask.outlined(context, scene.other, matrix, scene.colors, scene.otherVersion);
-    this.drawPrompts(context, scene, matrix);
-    this.drawPreview(context, scene, matrix);
-    this.drawFurniture(context, scene, matrix);
+    const place = { context, matrix, plane: this.plane, width: this.width, height: this.height };
+    drawPrompts(place, scene.drawn);
+    this.drawPreview(place, scene);
+    drawFurniture(place, scene);
     this.canvas.dataset["slice"] = String(scene.index);
     this.canvas.dataset["ready"] = String(slice !== null);
     this.canvas.dataset["labels"] = scene.labelsVersion;
@@ -226,71 +220,16 @@ export class Pane {
     }
   }
 
-  private drawPrompts(context: CanvasRenderingContext2D, scene: Scene, matrix: Matrix): void {
-    for (const drawn of scene.drawn) {
-      const points = drawn.points.map((point) => toScreen(matrix, point));
-      if (drawn.kind === "box") strokeBox(context, points[0] as Point, points[1] as Point, drawn.color, true);
-      else if (drawn.kind === "axes") for (let i = 0; i + 1 < points.length; i += 2) this.drawAxis(context, matrix, [drawn.points[i] as Point, drawn.points[i + 1] as Point], drawn.color);
-      else drawClick(context, points[0] as Point, drawn.kind === "inside");
-    }
-  }
-
-  private drawPreview(context: CanvasRenderingContext2D, scene: Scene, matrix: Matrix): void {
+  /** What is half drawn. */
+  private drawPreview(place: Place, scene: Scene): void {
+    const { context, matrix } = place;
     const color = scene.colors.get(scene.active) ?? "#ffffff";
     const drag = this.drag;
-    if (this.longAxis && this.longAxisAt === scene.index) this.drawAxis(context, matrix, this.longAxis, color);
+    if (this.longAxis && this.longAxisAt === scene.index) drawAxis(place, this.longAxis, color);
     if (drag?.kind === "scribble") strokePath(context, drag.path.map((point) => toScreen(matrix, point)), drag.outside ? "#d64545" : "#1f9d55");
     if (drag?.kind === "smart" && drag.moved) strokeBox(context, toScreen(matrix, drag.from), toScreen(matrix, drag.to), color, false);
-    if (drag?.kind === "axes") this.drawAxis(context, matrix, [drag.from, drag.to], color);
-    if ((scene.tool === "brush" || scene.tool === "eraser") && this.pointer) {
-      context.beginPath();
-      context.arc(...this.pointer, Math.max(2, scene.brushMm * pixelsPerMm(matrix, this.plane)), 0, 2 * Math.PI);
-      context.lineWidth = 1.5;
-      context.strokeStyle = scene.tool === "brush" ? color : "#ffffff";
-      context.setLineDash(scene.tool === "brush" ? [] : [4, 3]);
-      context.stroke();
-      context.setLineDash([]);
-    }
-  }
-
-  /** A line with its length, written beyond its end. */
-  private drawAxis(context: CanvasRenderingContext2D, matrix: Matrix, [from, to]: [Point, Point], color: string): void {
-    const [start, end] = [toScreen(matrix, from), toScreen(matrix, to)];
-    strokeLine(context, start, end, color);
-    context.font = "13px system-ui, sans-serif";
-    writeShadowed(context, `${distanceMm(this.plane, from, to).toFixed(1)} ${this.plane.unit}`, end[0] + 10, end[1] - 8);
-  }
-
-  private drawFurniture(context: CanvasRenderingContext2D, scene: Scene, matrix: Matrix): void {
-    const [width, height] = [this.width, this.height];
-    if (scene.crosshair) drawCrosshair(context, toScreen(matrix, scene.crosshair), width, height);
-    context.font = "600 14px system-ui, sans-serif";
-    const letters = this.plane.letters;
-    if (letters) {
-      writeShadowed(context, letters.left, 12, height / 2 + 5);
-      writeShadowed(context, letters.right, width - 22, height / 2 + 5);
-      writeShadowed(context, letters.top, width / 2 - 5, 24);
-      writeShadowed(context, letters.bottom, width / 2 - 5, height - 14);
-    }
-    context.font = "13px system-ui, sans-serif";
-    if (this.plane.letters || this.plane.columnMm !== 1) {
-      const { mm, pixels } = scaleBar(pixelsPerMm(matrix, this.plane), width);
-      const [x, y] = [width - 18 - pixels, height - 20];
-      context.lineWidth = 2;
-      context.strokeStyle = "#f4f4f2";
-      context.shadowColor = "#000";
-      context.shadowBlur = 3;
-      context.beginPath();
-      context.moveTo(x, y - 5);
-      context.lineTo(x, y);
-      context.lineTo(x + pixels, y);
-      context.lineTo(x + pixels, y - 5);
-      context.stroke();
-      context.shadowBlur = 0;
-      writeShadowed(context, mm >= 10 ? `${mm / 10} cm` : `${mm} mm`, x, y - 10);
-    }
-    if (this.plane.count > 1) writeShadowed(context, `${scene.index + 1} / ${this.plane.count}`, 14, height - 16);
-    if (!scene.slice) writeShadowed(context, "loading the slice", width / 2 - 50, height / 2);
+    if (drag?.kind === "axes") drawAxis(place, [drag.from, drag.to], color);
+    if ((scene.tool === "brush" || scene.tool === "eraser") && this.pointer) drawBrush(place, this.pointer, scene.brushMm, scene.tool === "brush" ? color : null);
   }
 
   private listen(): void {

@@ -1,35 +1,23 @@
 /** One open case: where one looks, what the server holds, what was done and not yet acknowledged. Knows no element of the page. */
 
-import { AwayError, Refused } from "./api.ts";
 import * as api from "./case_api.ts";
 import type { CaseInfo, CaseState, LabelledObject } from "./case_api.ts";
 import { stampLine, type LabelSlice } from "./contours.ts";
 import { otherAxes, planesOf, type Plane, type Point, type Triple } from "./geometry.ts";
-import { samePlace, type Box, type CaseDeed, type EditDeed, type Place, type PromptDeed, type MoveDeed, type StepDeed } from "./deeds.ts";
+import { samePlace, type Box, type CaseDeed, type EditDeed, type Place } from "./deeds.ts";
+import { Drawings, NO_PROMPTS, type Prompts } from "./drawings.ts";
 import { freshKey, Outbox, type Sending } from "./outbox.ts";
-import type { Drawn } from "./pane.ts";
-import { runsWhere, withEdit, withMask } from "./label_runs.ts";
+import type { Drawn } from "./pane_marks.ts";
+import { runsWhere, withEdit } from "./label_runs.ts";
 import type { SliceScore } from "./review.ts";
+import { Sender, type Standing } from "./sender.ts";
 import type { SliceImage } from "./slice_image.ts";
 import { around, SliceStore } from "./slice_store.ts";
-import { sendStep, type Step } from "./steps_api.ts";
+import type { Step } from "./steps_api.ts";
 import { inRange, type Range } from "./thresholds.ts";
 import { presetsOf, type Windowing } from "./windows.ts";
 
 export type { Box };
-
-interface Prompts {
-  box: Box | null;
-  points: Point[];
-  inside: boolean[];
-}
-
-/** Long and short axes or a box that mark an object on one slice, for the 3D job. */
-export interface Marker extends Place {
-  label: number;
-  box: Box | null;
-  axes: Point[];
-}
 
 export interface Listener {
   /** Something on the panes changed. */
@@ -42,16 +30,15 @@ export interface Listener {
   busy(words: string): void;
 }
 
-export class CaseSession {
+export class CaseSession implements Standing {
   readonly planes: Plane[];
   readonly slices: SliceStore<SliceImage>;
   readonly labels: SliceStore<LabelSlice>;
-  readonly prompts = new Map<string, Prompts>();
+  readonly drawings = new Drawings();
   readonly hidden = new Set<number>();
   readonly lockedObjects: Set<number>;
   readonly info: CaseInfo;
   state: CaseState;
-  markers: Marker[] = [];
   /** How sure the model was of each slice, as the server keeps it with the state. */
   scores: SliceScore[] = [];
   position: Triple;
@@ -61,6 +48,7 @@ export class CaseSession {
   windowing: Windowing;
   readonly outbox: Outbox<CaseDeed>;
   private readonly listener: Listener;
+  private readonly sender = new Sender(this);
   private editing: { place: Place; before: Uint16Array; slice: LabelSlice; changed: boolean } | null = null;
   private shown = new Map<string, { stamp: number; slice: LabelSlice }>();
   private stamp = 0;
@@ -85,7 +73,7 @@ export class CaseSession {
       () => { this.stamp++; listener.draw(); }, failed, 64 * 1024 * 1024,
     );
     this.outbox = new Outbox<CaseDeed>(
-      window.localStorage, `medsam-outbox-${info.id}`, (deed) => this.send(deed),
+      window.localStorage, `medsam-outbox-${info.id}`, (deed) => this.sender.send(deed),
       (sending, waiting) => listener.saving(sending, waiting.length), (deed, error) => this.onRefused(deed, error),
     );
     for (const deed of this.outbox.waiting) this.showWaiting(deed);
@@ -117,10 +105,6 @@ export class CaseSession {
     this.outbox.close();
     this.slices.want([]);
     this.labels.want([]);
-  }
-
-  retry(): void {
-    this.outbox.retry();
   }
 
   /** Ask for what the shown planes need. */
@@ -158,17 +142,7 @@ export class CaseSession {
   }
 
   drawnOn(plane: Plane): Drawn[] {
-    const index = this.position[plane.axis];
-    const drawn: Drawn[] = [];
-    const prompts = this.prompts.get(`${this.active}/${plane.axis}/${index}`);
-    const color = this.colorOf(this.active);
-    if (prompts?.box) drawn.push({ kind: "box", points: [[prompts.box[0], prompts.box[1]], [prompts.box[2], prompts.box[3]]], color });
-    prompts?.points.forEach((point, at) => drawn.push({ kind: prompts.inside[at] ? "inside" : "outside", points: [point], color }));
-    for (const marker of this.markers) {
-      if (marker.axis !== plane.axis || marker.index !== index) continue;
-      if (marker.axes.length) drawn.push({ kind: "axes", points: marker.axes, color: this.colorOf(marker.label) });
-    }
-    return drawn;
+    return this.drawings.on({ axis: plane.axis, index: this.position[plane.axis] }, this.active, (label) => this.colorOf(label));
   }
 
   scroll(plane: Plane, steps: number): void {
@@ -203,25 +177,21 @@ export class CaseSession {
   }
 
   box(plane: Plane, box: Box): void {
-    this.setPrompts(plane, { box, points: [], inside: [] });
+    this.setPrompts(plane, { ...NO_PROMPTS, box });
   }
 
-  click(plane: Plane, at: Point, outside: boolean): void {
-    this.points(plane, [at], outside);
-  }
-
-  /** Clicks, or the points of a scribble; they refine what was drawn on this slice before. */
+  /** A click, or the points of a scribble; they refine what was drawn on this slice before. */
   points(plane: Plane, points: Point[], outside: boolean): void {
-    const before = this.prompts.get(`${this.active}/${plane.axis}/${this.position[plane.axis]}`) ?? { box: null, points: [], inside: [] };
+    const before = this.drawings.prompts({ label: this.active, axis: plane.axis, index: this.position[plane.axis] }) ?? NO_PROMPTS;
     const more = points.map(([x, y]): Point => [Math.round(x * 100) / 100, Math.round(y * 100) / 100]);
-    this.setPrompts(plane, { box: before.box, points: [...before.points, ...more], inside: [...before.inside, ...more.map(() => !outside)] });
+    this.setPrompts(plane, { ...before, points: [...before.points, ...more], inside: [...before.inside, ...more.map(() => !outside)] });
   }
 
   private setPrompts(plane: Plane, prompts: Prompts): void {
     const place = { axis: plane.axis, index: this.position[plane.axis] };
     this.ensureObject(this.active);
-    this.prompts.set(`${this.active}/${place.axis}/${place.index}`, prompts);
-    this.noteMarker({ ...place, label: this.active, box: prompts.box, axes: [] });
+    this.drawings.set({ ...place, label: this.active }, prompts);
+    this.listener.panel();
     this.listener.draw();
     this.outbox.push({ kind: "prompt", key: freshKey(), label: this.active, ...place, ...prompts, kept: this.kept.filter((label) => label !== this.active) });
     if (this.isDrawn(plane)) this.listener.busy("You drew this slice by hand, so the model leaves it alone. Shift + R lets the model have it.");
@@ -242,16 +212,7 @@ export class CaseSession {
       Math.min(plane.columns, Math.max(...xs)), Math.min(plane.rows, Math.max(...ys)),
     ];
     if (box[2] - box[0] < 1 || box[3] - box[1] < 1) return;
-    this.setPrompts(plane, { box, points: [], inside: [] });
-    this.noteMarker({ axis: plane.axis, index: this.position[plane.axis], label: this.active, box, axes: points });
-    this.listener.draw();
-  }
-
-  private noteMarker(marker: Marker): void {
-    if (!marker.box) return;
-    this.markers = this.markers.filter((old) => old.label !== marker.label || old.axis !== marker.axis || old.index !== marker.index);
-    this.markers.push(marker);
-    this.listener.panel();
+    this.setPrompts(plane, { box, points: [], inside: [], axes: points });
   }
 
   /** Paint or erase; the pixels change at once, the server gets the change when the stroke ends. */
@@ -281,7 +242,7 @@ export class CaseSession {
     const now = this.labelsAt(plane);
     if (!now?.labels.includes(this.active)) return;
     const place = { axis: plane.axis, index: this.position[plane.axis] };
-    this.prompts.delete(`${this.active}/${place.axis}/${place.index}`);
+    this.drawings.forget({ label: this.active, ...place });
     this.pushEdit(place, now.labels, now.labels.map((label) => (label === this.active ? 0 : label)));
   }
 
@@ -378,69 +339,33 @@ export class CaseSession {
     this.listener.draw();
   }
 
+  /** A step of the server's may have taken objects away. */
+  stepped(state: CaseState): void {
+    this.replaceState(state);
+    if (!state.objects.some((item) => item.label === this.active)) this.active = state.objects[0]?.label ?? 1;
+  }
+
+  /** Undo and redo: what was drawn is of another state. */
+  moved(state: CaseState): void {
+    this.drawings.clear();
+    this.replaceState(state);
+  }
+
+  async heldLabels({ axis, index }: Place): Promise<LabelSlice> {
+    return (this.state.revision === null ? null : this.labels.get(axis, index)) ?? this.loadLabels(axis, index);
+  }
+
+  remember(): void {
+    this.outbox.remember();
+  }
+
   private async loadLabels(axis: number, index: number, signal?: AbortSignal): Promise<LabelSlice> {
     if (this.state.revision === null) return emptySlice(this.planes.find((item) => item.axis === axis) as Plane);
     return api.loadLabels(this.info, this.state.revision, axis, index, signal);
   }
 
-  /** A server that was started anew with another token does not know this page until its address is opened: what was drawn waits. */
-  private async send(deed: CaseDeed): Promise<void> {
-    try {
-      await this.sendOnTop(deed);
-    } catch (error) {
-      if (error instanceof Refused && error.status === 401) throw new AwayError("the server has another token now");
-      throw error;
-    }
-  }
-
-  private async sendOnTop(deed: CaseDeed): Promise<void> {
-    if (deed.kind === "object") return api.saveObject(this.info, deed.object);
-    if (deed.seen !== undefined && (await this.arrivedBefore(deed.seen))) return;
-    for (let attempt = 0; ; attempt++) {
-      deed.seen = this.state.version;
-      this.outbox.remember();
-      try {
-        return await this.sendSeen(deed, deed.seen);
-      } catch (error) {
-        if (!(error instanceof Refused) || error.status !== 409 || attempt) throw error;
-        this.replaceState(await api.loadState(this.info)); // somebody else's page saved: this deed goes on top of it
-      }
-    }
-  }
-
-  /** Whether the server did a deed whose answer never came: then it stands one version further than when it was sent. */
-  private async arrivedBefore(version: number): Promise<boolean> {
-    const state = await api.loadState(this.info);
-    this.replaceState(state);
-    return state.version === version + 1;
-  }
-
-  private async sendSeen(deed: PromptDeed | EditDeed | MoveDeed | StepDeed, version: number): Promise<void> {
-    if (deed.kind === "prompt") {
-      this.listener.busy("The model is at work");
-      try {
-        const answer = await api.sendPrompt(this.info, version, deed);
-        this.take(answer.state, deed, (labels) => withMask(labels, answer.mask.runs, deed.label));
-      } finally {
-        this.listener.busy("");
-      }
-    } else if (deed.kind === "edit") {
-      const before = (this.state.revision === null ? null : this.labels.get(deed.axis, deed.index)) ?? (await this.loadLabels(deed.axis, deed.index));
-      const labels = withEdit(before.labels, deed);
-      this.take(await api.sendEdit(this.info, version, deed, labels), deed, () => labels, true);
-    } else if (deed.kind === "step") {
-      const changed = await sendStep(this.info, version, deed.step, deed.kept);
-      if (!changed && deed.idle) this.listener.busy(deed.idle);
-      this.replaceState(await api.loadState(this.info));
-      if (!this.state.objects.some((item) => item.label === this.active)) this.active = this.state.objects[0]?.label ?? 1;
-    } else {
-      this.prompts.clear();
-      this.replaceState(await api.sendMove(this.info, version, deed.kind));
-    }
-  }
-
   /** A new state whose mask differs in one slice of one plane: that slice is known at once, the others of this plane stay. */
-  private take(state: Omit<CaseState, "objects">, place: Place, change: (labels: Uint16Array) => Uint16Array, certain = false): void {
+  take(state: Omit<CaseState, "objects">, place: Place, change: (labels: Uint16Array) => Uint16Array, certain = false): void {
     const plane = this.planes.find((item) => item.axis === place.axis) as Plane;
     const known = this.state.revision === null ? emptySlice(plane) : this.labels.get(place.axis, place.index);
     this.state = { ...state, objects: this.state.objects };
@@ -454,11 +379,11 @@ export class CaseSession {
   }
 
   private showWaiting(deed: CaseDeed): void {
-    if (deed.kind === "prompt") this.prompts.set(`${deed.label}/${deed.axis}/${deed.index}`, { box: deed.box, points: deed.points, inside: deed.inside });
+    if (deed.kind === "prompt") this.drawings.set(deed, deed);
   }
 
   private onRefused(deed: CaseDeed, error: unknown): void {
-    if (deed.kind === "prompt") this.prompts.delete(`${deed.label}/${deed.axis}/${deed.index}`);
+    if (deed.kind === "prompt") this.drawings.forget(deed);
     this.stamp++;
     this.listener.problem(error);
     this.listener.draw();

@@ -13,14 +13,14 @@ import type { CaseSession } from "./session.ts";
 import type { Range } from "./thresholds.ts";
 import type { Versions } from "./versions.ts";
 import { versionsSection } from "./versions_section.ts";
+import type { Windowing } from "./windows.ts";
 
 export interface PanelActions extends CorrectActions {
   outline(): void;
   stop(): void;
   nextDoubtful(): void;
   goTo(place: SliceScore): void;
-  setWindow(level: number, width: number): void;
-  invert(): void;
+  setWindow(change: Partial<Windowing>): void;
 }
 
 /** A 3D job that runs: how far it is, in slices. */
@@ -49,7 +49,7 @@ export function sidePanel(session: CaseSession, state: PanelState, act: PanelAct
   const review = reviewSection(ranked(session.scores, session.active), session.position, (axis) => session.planes.find((plane) => plane.axis === axis)?.name ?? "", act);
   if (review) sections.push(review);
   sections.push(correctSection(session, state.editing, state.plane, act));
-  const versions = versionsSection(session, state.versions, act.redraw);
+  const versions = versionsSection(session, state.versions);
   if (versions) sections.push(versions);
   if (!session.info.rgb) sections.push(windowing(session, act));
   sections.push(masks(session, state, act));
@@ -94,7 +94,7 @@ function objectRow(session: CaseSession, state: PanelState, item: LabelledObject
 }
 
 function through(session: CaseSession, state: PanelState, act: PanelActions): HTMLElement {
-  const marked = session.markers.filter((marker) => marker.label === session.active).length;
+  const marked = session.drawings.marked(session.active).length;
   const section = element("section", { class: "section", attributes: { "aria-label": "Through slices" } },
     element("div", { class: "section-head" }, element("h2", { text: "Through slices" }),
       element("span", { class: "quiet", text: marked === 1 ? "1 slice marked" : `${marked} slices marked` })));
@@ -120,8 +120,8 @@ function windowing(session: CaseSession, act: PanelActions): HTMLElement {
   return element("section", { class: "section", attributes: { "aria-label": "Window" } },
     element("div", { class: "section-head" }, element("h2", { text: "Window" }), element("span", { class: "quiet", text: `W ${width.toFixed(digits)}  L ${level.toFixed(digits)}`, attributes: { "data-window": "" } })),
     element("div", { class: "chips" },
-      ...session.presets.map((preset) => button(preset.name, () => act.setWindow(preset.level, preset.width), { class: "button chip", pressed: preset.level === level && preset.width === width })),
-      button("Invert", act.invert, { class: "button chip", pressed: invert, hint: "Invert (I)" })));
+      ...session.presets.map((preset) => button(preset.name, () => act.setWindow({ level: preset.level, width: preset.width }), { class: "button chip", pressed: preset.level === level && preset.width === width })),
+      button("Invert", () => act.setWindow({ invert: !invert }), { class: "button chip", pressed: invert, hint: "Invert (I)" })));
 }
 
 function masks(session: CaseSession, state: PanelState, act: PanelActions): HTMLElement {

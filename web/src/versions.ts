@@ -53,6 +53,12 @@ export class Versions {
     this.listener.draw();
   }
 
+  showDifference(shown: boolean): void {
+    this.difference = shown;
+    this.listener.panel();
+    this.listener.draw();
+  }
+
   /** The next version, and after the last one none. */
   next(): Version | null {
     const at = this.known.findIndex((version) => version.revision === this.chosen?.revision);

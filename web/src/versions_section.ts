@@ -5,7 +5,7 @@ import type { CaseSession } from "./session.ts";
 import type { Version } from "./steps_api.ts";
 import type { Versions } from "./versions.ts";
 
-export function versionsSection(session: CaseSession, versions: Versions, redraw: () => void): HTMLElement | null {
+export function versionsSection(session: CaseSession, versions: Versions): HTMLElement | null {
   const { known, chosen } = versions;
   if (!known.length) return null;
   const select = element("select", { class: "field", attributes: { "aria-label": "Version to compare with" } },
@@ -14,7 +14,7 @@ export function versionsSection(session: CaseSession, versions: Versions, redraw
   select.addEventListener("change", () => versions.choose(known.find((version) => String(version.revision) === select.value) ?? null));
   const section = element("section", { class: "section", attributes: { "aria-label": "Versions" } },
     element("div", { class: "section-head" }, element("h2", { text: "Compare with" }), element("span", { class: "quiet", text: "C" })), select);
-  if (chosen) section.append(...agreement(session, versions), ...actions(session, versions, chosen, redraw));
+  if (chosen) section.append(...agreement(session, versions), ...actions(session, versions, chosen));
   return section;
 }
 
@@ -28,12 +28,28 @@ function agreement(session: CaseSession, versions: Versions): HTMLElement[] {
   return [element("table", { class: "table" }, element("tbody", {}, ...rows.map(([name, value]) => element("tr", {}, element("th", { text: name, attributes: { scope: "row" } }), element("td", { text: value })))))];
 }
 
-function actions(session: CaseSession, versions: Versions, chosen: Version, redraw: () => void): HTMLElement[] {
-  const show = button("Difference", () => {
-    versions.difference = !versions.difference;
-    redraw();
-  }, { class: "button chip", pressed: versions.difference, hint: "Show the difference in colour (X)" });
-  const one = button("Take object", () => session.step({ step: "take", revision: chosen.revision, label: session.active }, "It is the same already"), { class: "button chip", hint: "Take over the chosen object from that version (Shift + T)" });
+/** The outline of the next version, and after the last one none. */
+export async function nextVersion(session: CaseSession, versions: Versions): Promise<void> {
+  if (!versions.known.length) await versions.refresh();
+  if (!versions.known.length) session.say("Nobody else has drawn in this case");
+  else session.say(versions.next() ? "In a lighter colour: the version that the panel names" : "No other version is shown");
+}
+
+export function toggleDifference(session: CaseSession, versions: Versions): void {
+  versions.showDifference(!versions.difference);
+  if (!versions.chosen && versions.difference) void nextVersion(session, versions);
+}
+
+/** Take the chosen object over from the chosen version. */
+export function takeVersion(session: CaseSession, { chosen }: Versions): void {
+  if (!chosen) session.say("Choose a version to take it from first (C)");
+  else if (session.lockedObjects.has(session.active)) session.say("The object is locked; Shift + L unlocks it");
+  else session.step({ step: "take", revision: chosen.revision, label: session.active }, "It is the same already");
+}
+
+function actions(session: CaseSession, versions: Versions, chosen: Version): HTMLElement[] {
+  const show = button("Difference", () => toggleDifference(session, versions), { class: "button chip", pressed: versions.difference, hint: "Show the difference in colour (X)" });
+  const one = button("Take object", () => takeVersion(session, versions), { class: "button chip", hint: "Take over the chosen object from that version (Shift + T)" });
   const all = button("Take all", () => session.step({ step: "take", revision: chosen.revision }, "It is the same already"), { class: "button chip", hint: "Take over the whole version; yours stays in the history" });
   one.disabled = session.lockedObjects.has(session.active);
   const legend = element("p", { class: "legend" }, element("span", { class: "key here", text: "only here" }), element("span", { class: "key there", text: "only there" }), element("span", { class: "key both", text: "both" }));

@@ -36,6 +36,13 @@ export function presetsOf(modality: string | null, low: number, high: number): W
   ];
 }
 
+/** The preset after the one that is shown, or the first. */
+export function nextPreset(presets: readonly WindowPreset[], now: Windowing): Partial<Windowing> {
+  const at = presets.findIndex((preset) => preset.level === now.level && preset.width === now.width);
+  const next = presets[(at + 1) % presets.length];
+  return next ? { level: next.level, width: next.width } : {};
+}
+
 /** Grey for each value of 16 bits, by its code. */
 export function greyTable(windowing: Windowing, signed: boolean): Uint32Array {
   const table = new Uint32Array(65536);

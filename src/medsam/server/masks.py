@@ -208,7 +208,9 @@ def redo(*, case: Case, server: Server, me: Annotator, seen: RequiredVersion, re
 def measurements(
     *, case: Case, server: Server, me: Annotator, annotator: OfWhom = None, components: bool = False
 ) -> list[MeasurementView]:
-    """Volume, diameters and values of each object; in pixels where the spacing is unknown."""
+    """Volume, diameters and values of each object; in pixels where the spacing is unknown; none where nothing is drawn."""
+    if annotator is None and server.project.head(case.id, me).revision is None:
+        return []  # all was undone
     stored = server.scans.open(case).stored
     mask = read_current_mask(server.project, case, annotator or me, stored)
     if not mask.ids:
