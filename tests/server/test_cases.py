@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Picture
 from serving import (
+    OTHER,
     SHAPE,
     Served,
+    bearer,
     block,
     scan_file,
 )
@@ -57,3 +59,17 @@ def test_an_uploaded_scan_becomes_a_case_and_a_hostile_one_does_not(served: Serv
     assert broken.status_code == 400 and str(tmp_path) not in broken.text
     assert served.client.post("/api/v1/cases", params={"name": "../../x.exe"}, content=data).status_code == 400
     assert len(list(uploads.iterdir())) == 1
+
+
+def test_a_lock_is_kept_with_the_case_and_seen_by_others(served: Served) -> None:
+    path = f"/api/v1/cases/{served.case}/objects"
+    assert served.client.patch(f"{path}/1", json={"locked": True}).status_code == 422  # it has no name yet
+    named = {"label": 1, "name": "liver", "color": None, "code": None}
+    served.client.put(f"{path}/1", json=named)
+    assert served.client.get(path).json() == [{**named, "locked": False}]
+    assert served.client.patch(f"{path}/1", json={"locked": True}).status_code == 204
+    served.client.put(f"{path}/1", json={**named, "name": "Liver"})
+    others = served.client.get(path, headers=bearer(OTHER)).json()
+    assert others == [{**named, "name": "Liver", "locked": True}]
+    served.client.patch(f"{path}/1", json={"locked": False}, headers=bearer(OTHER))
+    assert served.client.get(path).json()[0]["locked"] is False

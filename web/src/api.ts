@@ -55,6 +55,18 @@ export interface ObjectView {
   name: string;
   color: [number, number, number] | null;
   code: [string, string, string] | null;
+  locked: boolean;
+}
+
+/** What was drawn for an object on a slice, as the server keeps it. */
+export interface PromptView {
+  label: number;
+  axis: number;
+  slice: number;
+  box: [number, number, number, number] | null;
+  points: [number, number][];
+  point_labels: number[];
+  axes: [number, number][];
 }
 
 export interface SliceMask {
@@ -70,6 +82,7 @@ export interface PromptIn {
   box: number[] | null;
   points: number[][];
   point_labels: number[];
+  axes: number[][];
   save: boolean;
   release: boolean;
   kept: number[];
@@ -96,6 +109,8 @@ export interface JobView {
   total: number;
   head: HeadView | null;
   problem: Problem | null;
+  /** First and last slice that neighbours were carried to. */
+  reached: [number, number] | null;
 }
 
 export interface MeasurementView {

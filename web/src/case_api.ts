@@ -1,6 +1,7 @@
 /** A case as the page thinks of it: the wire's forms turned into slices, masks and states, and back. */
 
-import { AwayError, json, Refused, request, type CaseDetails, type CaseView, type HeadView, type JobView, type MeasurementView, type MoveView, type ObjectView, type PromptIn, type PromptOut, type ScoreView, type SliceMask, type Status } from "./api.ts";
+import { AwayError, json, Refused, request, type CaseDetails, type CaseView, type HeadView, type JobView, type MeasurementView, type MoveView, type ObjectView, type PromptIn, type PromptOut, type PromptView, type ScoreView, type SliceMask, type Status } from "./api.ts";
+import type { Marker } from "./drawings.ts";
 import type { Point, Triple } from "./geometry.ts";
 import { redoable } from "./history.ts";
 import type { SliceScore } from "./review.ts";
@@ -29,16 +30,24 @@ export interface LabelledObject {
   name: string;
   color: string;
   code: [string, string, string] | null;
+  /** Nothing changes it, whoever opens the case. */
+  locked: boolean;
 }
 
-export interface CaseState {
+/** Where one stands, as the server answers each change. */
+export interface Head {
   version: number;
   revision: number | null;
   canUndo: boolean;
   canRedo: boolean;
   /** Slices drawn by hand, which the model leaves alone: label to array axis to slices. */
   drawn: Record<number, Record<number, number[]>>;
+}
+
+export interface CaseState extends Head {
   objects: LabelledObject[];
+  /** What was drawn for the model. */
+  prompts: Marker[];
 }
 
 export interface Measured {
@@ -95,10 +104,18 @@ async function headOf(info: CaseInfo): Promise<HeadView> {
 }
 
 export async function loadState(info: CaseInfo): Promise<CaseState> {
-  const [head, moves, objects] = await Promise.all([
-    headOf(info), json<MoveView[]>("GET", `/cases/${info.id}/history`), json<ObjectView[]>("GET", `/cases/${info.id}/objects`),
+  const [head, moves, objects, prompts] = await Promise.all([
+    headOf(info), json<MoveView[]>("GET", `/cases/${info.id}/history`), loadObjects(info), json<PromptView[]>("GET", `/cases/${info.id}/prompts`),
   ]);
-  return { ...stateOf(head, redoable(moves.filter((move) => move.annotator === head.annotator))), objects: objects.map(fromWire) };
+  return { ...stateOf(head, redoable(moves.filter((move) => move.annotator === head.annotator))), objects, prompts: prompts.map(markerOf) };
+}
+
+export async function loadObjects(info: CaseInfo): Promise<LabelledObject[]> {
+  return (await json<ObjectView[]>("GET", `/cases/${info.id}/objects`)).map(fromWire);
+}
+
+function markerOf({ label, axis, slice, box, points, point_labels, axes }: PromptView): Marker {
+  return { label, axis, index: slice, box, points, inside: point_labels.map(Boolean), axes };
 }
 
 /** The version alone, to see whether somebody else's page moved on. */
@@ -106,12 +123,12 @@ export async function loadVersion(info: CaseInfo): Promise<number> {
   return (await headOf(info)).version;
 }
 
-function stateOf(head: HeadView, canRedo: boolean): Omit<CaseState, "objects"> {
+function stateOf(head: HeadView, canRedo: boolean): Head {
   return { version: head.version, revision: head.revision, canUndo: head.revision !== null, canRedo, drawn: head.drawn };
 }
 
 function fromWire(item: ObjectView): LabelledObject {
-  return { label: item.label, name: item.name || `Object ${item.label}`, color: item.color ? hex(item.color) : paletteColor(item.label), code: item.code };
+  return { label: item.label, name: item.name || `Object ${item.label}`, color: item.color ? hex(item.color) : paletteColor(item.label), code: item.code, locked: item.locked };
 }
 
 function hex(color: readonly number[]): string {
@@ -149,6 +166,7 @@ export interface Drawing {
   box: number[] | null;
   points: Point[];
   inside: boolean[];
+  axes: Point[];
   kept: number[];
 }
 
@@ -157,10 +175,10 @@ export function seen(version: number): Record<string, string> {
 }
 
 /** Ask the model for one object on one slice, and save its answer. */
-export async function sendPrompt(info: CaseInfo, version: number, drawing: Drawing): Promise<{ state: Omit<CaseState, "objects">; mask: SliceMask; score: number }> {
+export async function sendPrompt(info: CaseInfo, version: number, drawing: Drawing): Promise<{ state: Head; mask: SliceMask; score: number }> {
   const body: PromptIn = {
     plane: info.planes[drawing.axis] as string, slice: drawing.index, label: drawing.label, box: drawing.box,
-    points: drawing.points, point_labels: drawing.inside.map(Number), save: true, release: false, kept: drawing.kept,
+    points: drawing.points, point_labels: drawing.inside.map(Number), axes: drawing.axes, save: true, release: false, kept: drawing.kept,
   };
   const answer = await json<PromptOut>("POST", `/cases/${info.id}/prompts`, body, seen(version));
   if (!answer.head) throw new Error("the server did not save the mask");
@@ -168,7 +186,7 @@ export async function sendPrompt(info: CaseInfo, version: number, drawing: Drawi
 }
 
 /** Save a slice drawn by hand. */
-export async function sendEdit(info: CaseInfo, version: number, place: { axis: number; index: number }, labels: Uint16Array): Promise<Omit<CaseState, "objects">> {
+export async function sendEdit(info: CaseInfo, version: number, place: { axis: number; index: number }, labels: Uint16Array): Promise<Head> {
   const bytes = new Uint8Array(labels.buffer, labels.byteOffset, labels.byteLength);
   const headers = { ...seen(version), "Content-Type": "application/octet-stream" };
   const answer = await request("PUT", `/cases/${info.id}/mask/${info.planes[place.axis]}/${place.index}?dtype=<u2`.replace("<", "%3C"), bytes, headers);
@@ -184,6 +202,10 @@ export async function saveObject(info: CaseInfo, item: LabelledObject): Promise<
   await request("PUT", `/cases/${info.id}/objects/${item.label}`, { label: item.label, name: item.name, color: rgb(item.color), code: item.code });
 }
 
+export async function lockObject(info: CaseInfo, label: number, locked: boolean): Promise<void> {
+  await request("PATCH", `/cases/${info.id}/objects/${label}`, { locked });
+}
+
 /** Red, green and blue of a hex colour, 0 to 255. */
 export function rgb(color: string): [number, number, number] {
   return [1, 3, 5].map((at) => Number.parseInt(color.slice(at, at + 2), 16)) as [number, number, number];
@@ -193,8 +215,14 @@ export async function setStatus(info: CaseInfo, status: Status): Promise<void> {
   await request("PUT", `/cases/${info.id}/status`, { status });
 }
 
+/** How a job ended; neighbours were carried to the slices from one to the other. */
+export interface JobEnd {
+  state: "done" | "cancelled";
+  reached: [number, number] | null;
+}
+
 export interface Job {
-  finished: Promise<"done" | "cancelled">;
+  finished: Promise<JobEnd>;
   stop(): Promise<void>;
 }
 
@@ -222,7 +250,7 @@ export async function startJob(info: CaseInfo, version: number, body: object, mo
   return { finished: follow(path, moved), stop: async () => void (await request("DELETE", path)) };
 }
 
-function follow(path: string, moved: (done: number, total: number) => void): Promise<"done" | "cancelled"> {
+function follow(path: string, moved: (done: number, total: number) => void): Promise<JobEnd> {
   return new Promise((resolve, reject) => {
     const events = new EventSource(`api/v1${path}/events`);
     const listen = (event: MessageEvent<string>): void => {
@@ -231,7 +259,7 @@ function follow(path: string, moved: (done: number, total: number) => void): Pro
       if (view.state === "waiting" || view.state === "running") return;
       events.close();
       if (view.state === "failed") reject(new Refused(422, view.problem));
-      else resolve(view.state);
+      else resolve({ state: view.state, reached: view.reached });
     };
     for (const state of ["waiting", "running", "done", "failed", "cancelled"]) events.addEventListener(state, listen);
     events.onerror = () => {

@@ -2,7 +2,7 @@
 
 import type { CaseView } from "./case_page.ts";
 import { showKeys } from "./dialogs.ts";
-import { boxBetween, toScreen, toSlice, type Point } from "./geometry.ts";
+import { toScreen, toSlice, type Point } from "./geometry.ts";
 import { chooseCode, chooseMerge } from "./object_tools.ts";
 import type { Tool } from "./pane.ts";
 import { nextVersion, takeVersion, toggleDifference } from "./versions_section.ts";
@@ -12,13 +12,12 @@ const TOOL_KEYS: Record<string, Tool> = { s: "smart", r: "scribble", a: "axes", 
 const ARROWS: Record<string, Point> = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 export function listenForKeys(view: CaseView): () => void {
-  let corner: Point | null = null;
   const listen = (event: KeyboardEvent): void => {
     const target = event.target as HTMLElement;
     if (document.querySelector("dialog") || target.closest("input, select, textarea, .menu-list")) return;
     if (target instanceof HTMLButtonElement && (event.key === "Enter" || event.key === " ")) return;
-    if (event.key.toLowerCase() === "k" && !event.shiftKey && !event.ctrlKey && !event.metaKey) corner = boxCorner(view, corner);
-    else if (!(event.ctrlKey || event.metaKey ? withControl(view, event) : moves(view, event) || plain(view, event))) return;
+    const taken = event.ctrlKey || event.metaKey ? withControl(view, event) : moves(view, event) || plain(view, event);
+    if (!taken) return;
     event.preventDefault();
   };
   window.addEventListener("keydown", listen);
@@ -27,6 +26,7 @@ export function listenForKeys(view: CaseView): () => void {
 
 function withControl(view: CaseView, event: KeyboardEvent): boolean {
   const key = event.key.toLowerCase();
+  if (event.shiftKey && ARROWS[event.key]) return moves(view, event);
   if (key === "z" && !event.shiftKey) view.session.undo();
   else if (key === "y" || key === "z") view.session.redo();
   else return false;
@@ -39,7 +39,7 @@ function moves(view: CaseView, event: KeyboardEvent): boolean {
   if (step && event.shiftKey) {
     view.crosshairShown = true;
     const [x, y] = toScreen(focused.matrix(), session.crosshair(focused.plane));
-    const scale = Math.max(1, Math.hypot(focused.matrix().a, focused.matrix().b));
+    const scale = Math.max(1, Math.hypot(focused.matrix().a, focused.matrix().b)) * (event.ctrlKey || event.metaKey ? 10 : 1);
     session.moveTo(focused.plane, toSlice(focused.matrix(), [x + step[0] * scale, y + step[1] * scale]));
   } else if (step) session.scroll(focused.plane, step[0] + step[1]);
   else if (event.key === "PageDown") session.scroll(focused.plane, 10);
@@ -78,6 +78,7 @@ const SHIFTED: Record<string, (view: CaseView) => void> = {
 const ACTS: Record<string, (view: CaseView) => void> = {
   "?": () => showKeys(),
   n: (view) => view.session.addObject(),
+  k: (view) => view.mark(),
   w: (view) => view.setWindow(nextPreset(view.session.presets, view.session.windowing)),
   i: (view) => view.setWindow({ invert: !view.session.windowing.invert }),
   p: (view) => view.showPlanes(!view.three),
@@ -109,18 +110,3 @@ const ACTS: Record<string, (view: CaseView) => void> = {
     if (!view.focused.cancel()) window.location.hash = "";
   },
 };
-
-/** The first press remembers the crosshair, the second makes the box. */
-function boxCorner(view: CaseView, first: Point | null): Point | null {
-  const { session, focused } = view;
-  const here = session.crosshair(focused.plane);
-  view.crosshairShown = true;
-  if (!first) {
-    view.say("Move to the opposite corner with Shift and the arrows, then press K");
-    view.draw();
-    return here;
-  }
-  const box = boxBetween(focused.plane, first, here);
-  if (box) view.box(focused.plane, box);
-  return null;
-}

@@ -17,7 +17,7 @@ import { note } from "./notes.ts";
 import type { Sending } from "./outbox.ts";
 import { Pane, type Gestures, type Scene, type Tool } from "./pane.ts";
 import { nextAfter, ranked, type SliceScore } from "./review.ts";
-import { CaseSession, type Box } from "./session.ts";
+import { CaseSession } from "./session.ts";
 import { sidePanel, type PanelState } from "./side_panel.ts";
 import { Signs } from "./signs.ts";
 import { SurfacePane } from "./surface_pane.ts";
@@ -43,7 +43,7 @@ export class CaseView {
   private surfaces: SurfacePane | null = null;
   private reviewed: SliceScore | null = null;
   private readonly all: Pane[];
-  private readonly panesBox = element("div", { class: "panes" });
+  private readonly panesBox = element("main", { class: "panes" });
   private readonly side = element("aside", { class: "side", attributes: { "aria-label": "Objects and view" } });
   private readonly readout = element("div", { class: "readout" });
   private readonly signs = new Signs();
@@ -113,7 +113,7 @@ export class CaseView {
   private top(info: api.CaseInfo): HTMLElement {
     return element("header", { class: "top" },
       iconButton("back", "Back to the cases", () => (window.location.hash = "")),
-      element("div", { class: "top-title" }, element("strong", { text: info.title }), element("small", { text: describe(info) })),
+      element("div", { class: "top-title" }, element("h1", { text: info.title }), element("small", { text: describe(info) })),
       this.undoButton, this.redoButton, this.signs.saving, this.signs.reading, element("div", { class: "grow" }),
       ...(this.session.planes.length > 1 ? [this.planesButton, this.surfaceButton] : []),
       iconButton("theme", "Light or dark", switchTheme),
@@ -146,7 +146,10 @@ export class CaseView {
         if (begin) this.startedWindow = session.windowing;
         this.setWindow(dragged(session.windowing, dx, dy, this.startedWindow.width));
       },
-      box: (box) => this.box(plane, box),
+      box: (box) => {
+        this.say("");
+        session.box(plane, box);
+      },
       click: (at, outside) => session.points(plane, [at], outside),
       scribble: (points, outside) => session.points(plane, points, outside),
       axes: (long, short) => session.axes(plane, long, short),
@@ -162,9 +165,11 @@ export class CaseView {
     };
   }
 
-  box(plane: Plane, box: Box): void {
-    this.session.box(plane, box);
-    this.say("");
+  /** A corner of a box or an end of an axis at the crosshair. */
+  mark(): void {
+    const { focused } = this;
+    this.crosshairShown = true;
+    this.say(focused.mark(this.session.crosshair(focused.plane)));
   }
 
   setTool(tool: Tool): void {

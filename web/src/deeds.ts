@@ -46,6 +46,12 @@ export interface ObjectDeed extends CaseDeedBase {
   object: LabelledObject;
 }
 
+export interface LockDeed extends CaseDeedBase {
+  kind: "lock";
+  label: number;
+  locked: boolean;
+}
+
 /** A change that the server makes: holes filled, objects merged, another version taken over. */
 export interface StepDeed extends CaseDeedBase {
   kind: "step";
@@ -55,7 +61,7 @@ export interface StepDeed extends CaseDeedBase {
   idle: string;
 }
 
-export type CaseDeed = PromptDeed | EditDeed | MoveDeed | ObjectDeed | StepDeed;
+export type CaseDeed = PromptDeed | EditDeed | MoveDeed | ObjectDeed | LockDeed | StepDeed;
 
 export function samePlace(one: Place, two: Place): boolean {
   return one.axis === two.axis && one.index === two.index;

@@ -41,8 +41,9 @@ export class Drawings {
     this.markers = this.markers.filter((one) => one.label !== label);
   }
 
-  clear(): void {
-    this.markers = [];
+  /** What the server knows, in place of all. */
+  replace(markers: readonly Marker[]): void {
+    this.markers = [...markers];
   }
 
   /** All that was drawn for an object. */

@@ -24,22 +24,15 @@ export class Editing {
     this.by = spacing ? Math.max(0.5, Math.ceil(Math.min(spacing[1], spacing[2]) * 10 - 0.001) / 10) : 1; // a pixel at least
   }
 
-  /** Whether the active object may be changed; says why where it may not. */
-  private get free(): boolean {
-    const locked = this.session.lockedObjects.has(this.session.active);
-    if (locked) this.session.say("The object is locked; Shift + L unlocks it");
-    return !locked;
-  }
-
   reshape(plane: Plane, how: Reshaping): void {
     const { session } = this;
-    if (!this.free) return;
+    if (!this.session.free) return;
     const by = how === "grow" || how === "shrink" ? { by: this.by } : {};
     const place = this.whole ? {} : { plane: session.info.planes[plane.axis] as string, slice: session.position[plane.axis] };
     session.step({ step: "reshape", label: session.active, how, ...by, ...place }, NOTHING[how]);
   }
 
-  /** Slices of a plane on which the active object was corrected: drawn by hand, or prompted since the page was opened. */
+  /** Slices of a plane on which the active object was corrected: drawn by hand, or prompted. */
   corrected(plane: Plane): number[] {
     const { session } = this;
     const drawn = session.state.drawn[session.active]?.[plane.axis] ?? [];
@@ -55,7 +48,7 @@ export class Editing {
   interpolate(plane: Plane): void {
     const span = this.between(plane);
     const { session } = this;
-    if (!this.free) return;
+    if (!this.session.free) return;
     if (!span) return session.say("Correct two slices with others between them first");
     const [first, last] = span;
     session.step({ step: "interpolate", label: session.active, plane: session.info.planes[plane.axis] as string, first, last }, "The slices between have it already");
@@ -68,7 +61,7 @@ export class Editing {
 
   merge(into: number): void {
     const { session } = this;
-    if (!this.free) return;
+    if (!this.session.free) return;
     const label = session.active;
     session.step({ step: "merge", label, into });
     session.activate(into);
@@ -76,7 +69,7 @@ export class Editing {
 
   remove(): void {
     const { session } = this;
-    if (!this.free || !session.state.objects.some((item) => item.label === session.active)) return;
+    if (!this.session.free || !session.state.objects.some((item) => item.label === session.active)) return;
     session.drawings.forgetObject(session.active);
     session.step({ step: "delete", label: session.active });
   }

@@ -190,10 +190,15 @@ export function distanceMm(plane: Plane, one: Point, two: Point): number {
 
 /** A box as the server takes it, inside the slice and at least one pixel wide and high; null where it is smaller. */
 export function boxBetween(plane: Plane, one: Point, two: Point): [number, number, number, number] | null {
-  const x = [one[0], two[0]].map((v) => Math.min(plane.columns, Math.max(0, v))).sort((p, q) => p - q) as Point;
-  const y = [one[1], two[1]].map((v) => Math.min(plane.rows, Math.max(0, v))).sort((p, q) => p - q) as Point;
-  if (x[1] - x[0] < 1 || y[1] - y[0] < 1) return null;
-  return [round(x[0]), round(y[0]), round(x[1]), round(y[1])];
+  return boxAround(plane, [one, two]);
+}
+
+/** As boxBetween, around any points. */
+export function boxAround(plane: Plane, points: readonly Point[]): [number, number, number, number] | null {
+  const inside = (at: 0 | 1, most: number): number[] => points.map((point) => Math.min(most, Math.max(0, point[at])));
+  const [xs, ys] = [inside(0, plane.columns), inside(1, plane.rows)];
+  const [x0, y0, x1, y1] = [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
+  return x1 - x0 < 1 || y1 - y0 < 1 ? null : [round(x0), round(y0), round(x1), round(y1)];
 }
 
 function round(value: number): number {

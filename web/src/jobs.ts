@@ -37,25 +37,29 @@ export class JobRunner {
   /** Carry the active object from a slice where it is right to those beside it. */
   async neighbours(axis: number, slice: number, reach: number, stay: number[]): Promise<void> {
     const { session } = this;
-    await this.run({ plane: session.info.planes[axis], neighbours: { label: session.active, slice, reach, stay }, kept: this.kept });
+    const end = await this.run({ plane: session.info.planes[axis], neighbours: { label: session.active, slice, reach, stay }, kept: this.kept });
+    if (end?.reached) session.say(carriedInWords(slice, end.reached, boundsOf(slice, reach, stay, session.info.shape[axis] as number)));
   }
 
   private get kept(): number[] {
     return this.session.kept.filter((label) => label !== this.session.active);
   }
 
-  private async run(body: object): Promise<void> {
-    if (this.running) return;
+  private async run(body: object): Promise<api.JobEnd | null> {
+    if (this.running || !this.session.free) return null;
     const { session } = this;
     this.show({ done: 0, total: 0 });
     try {
       if (!(await session.outbox.settled())) throw new AwayError("what was drawn is not with the server yet");
       session.outbox.hold(true);
       this.job = await api.startJob(session.info, session.state.version, body, (done, total) => this.show({ done, total }));
-      await this.job.finished;
+      const end = await this.job.finished;
       session.replaceState(await api.loadState(session.info));
+      if (end.state === "cancelled") session.say("Stopped; nothing was changed");
+      return end;
     } catch (error) {
       this.listener.problem(error);
+      return null;
     } finally {
       this.job = null;
       this.show(null);
@@ -71,4 +75,21 @@ export class JobRunner {
   async stop(): Promise<void> {
     await this.job?.stop();
   }
+}
+
+/** First and last slice that may be reached: so far on each side, and not across slices that stay. */
+export function boundsOf(slice: number, reach: number, stay: readonly number[], count: number): [number, number] {
+  const below = stay.filter((other) => other < slice).map((other) => other + 1);
+  const above = stay.filter((other) => other > slice).map((other) => other - 1);
+  return [Math.max(0, slice - reach, ...below), Math.min(count - 1, slice + reach, ...above)];
+}
+
+/** What became of "update neighbours", in words; slices are counted from 1. */
+export function carriedInWords(slice: number, [first, last]: readonly [number, number], [least, most]: readonly [number, number]): string {
+  if (first === slice && last === slice) return "For the model the object ends here: the slices beside stay as they were";
+  const where = `Carried to slices ${first + 1} to ${last + 1}`;
+  const below = first > least;
+  const above = last < most;
+  if (!below && !above) return where;
+  return `${where}; ${below && above ? "on both sides" : below ? "below" : "above"} the object ends there, and what lies behind stays`;
 }

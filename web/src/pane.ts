@@ -72,6 +72,8 @@ export class Pane {
   private pointer: Point | null = null;
   private longAxis: [Point, Point] | null = null;
   private longAxisAt = -1;
+  /** A corner of a box or an end of an axis that the keyboard set, and its slice. */
+  private anchor: { at: Point; index: number } | null = null;
   private scheduled = false;
   private wheel = 0;
   private lastSlice: SliceImage | null = null;
@@ -123,11 +125,28 @@ export class Pane {
 
   /** Forget what is half drawn. */
   cancel(): boolean {
-    const had = this.drag !== null || this.longAxis !== null;
+    const had = this.drag !== null || this.longAxis !== null || this.anchor !== null;
     this.drag = null;
+    this.anchor = null;
     this.longAxis = null;
     this.draw();
     return had;
+  }
+
+  /** A corner of a box, or with the tool for axes an end of an axis, at a point; what to do next. */
+  mark(at: Point): string {
+    const { tool, index } = this.scene();
+    const from = this.anchor?.index === index ? this.anchor.at : null;
+    this.anchor = from ? null : { at, index };
+    this.draw();
+    if (!from) return `Go to the ${tool === "axes" ? "other end" : "opposite corner"} with Shift and the arrows, then press K`;
+    if (tool === "axes") {
+      if (from[0] !== at[0] || from[1] !== at[1]) this.onAxis([from, at]);
+      return this.longAxis ? "Now the axis across it: K at both of its ends" : "";
+    }
+    const box = boxBetween(this.plane, from, at);
+    if (box) this.gestures.box(box);
+    return "";
   }
 
   draw(): void {
@@ -229,6 +248,10 @@ export class Pane {
     if (drag?.kind === "scribble") strokePath(context, drag.path.map((point) => toScreen(matrix, point)), drag.outside ? "#d64545" : "#1f9d55");
     if (drag?.kind === "smart" && drag.moved) strokeBox(context, toScreen(matrix, drag.from), toScreen(matrix, drag.to), color, false);
     if (drag?.kind === "axes") drawAxis(place, [drag.from, drag.to], color);
+    if (this.anchor?.index === scene.index && scene.crosshair) {
+      if (scene.tool === "axes") drawAxis(place, [this.anchor.at, scene.crosshair], color);
+      else strokeBox(context, toScreen(matrix, this.anchor.at), toScreen(matrix, scene.crosshair), color, false);
+    }
     if ((scene.tool === "brush" || scene.tool === "eraser") && this.pointer) drawBrush(place, this.pointer, scene.brushMm, scene.tool === "brush" ? color : null);
   }
 

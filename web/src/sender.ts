@@ -2,7 +2,7 @@
 
 import { AwayError, Refused } from "./api.ts";
 import * as api from "./case_api.ts";
-import type { CaseInfo, CaseState } from "./case_api.ts";
+import type { CaseInfo, CaseState, Head } from "./case_api.ts";
 import type { LabelSlice } from "./contours.ts";
 import type { CaseDeed, EditDeed, MoveDeed, Place, PromptDeed, StepDeed } from "./deeds.ts";
 import { withEdit, withMask } from "./label_runs.ts";
@@ -16,10 +16,8 @@ export interface Standing {
   replaceState(state: CaseState): void;
   /** As replaceState, after a step. */
   stepped(state: CaseState): void;
-  /** As replaceState, after undo or redo. */
-  moved(state: CaseState): void;
   /** A new state whose mask differs in one slice of one plane. */
-  take(state: Omit<CaseState, "objects">, place: Place, change: (labels: Uint16Array) => Uint16Array, certain?: boolean): void;
+  take(state: Head, place: Place, change: (labels: Uint16Array) => Uint16Array, certain?: boolean): void;
   /** The mask of a slice as the server holds it. */
   heldLabels(place: Place): Promise<LabelSlice>;
   /** The state from which a deed was tried is known now: keep it with the deed. */
@@ -47,6 +45,7 @@ export class Sender {
   private async sendOnTop(deed: CaseDeed): Promise<void> {
     const { standing } = this;
     if (deed.kind === "object") return api.saveObject(standing.info, deed.object);
+    if (deed.kind === "lock") return api.lockObject(standing.info, deed.label, deed.locked);
     if (deed.seen !== undefined && (await this.arrivedBefore(deed.seen))) return;
     for (let attempt = 0; ; attempt++) {
       deed.seen = standing.state.version;
@@ -77,7 +76,7 @@ export class Sender {
       const changed = await sendStep(standing.info, version, deed.step, deed.kept);
       if (!changed && deed.idle) standing.say(deed.idle);
       standing.stepped(await api.loadState(standing.info));
-    } else standing.moved(await api.sendMove(standing.info, version, deed.kind));
+    } else standing.replaceState(await api.sendMove(standing.info, version, deed.kind));
   }
 
   private async sendPrompt(deed: PromptDeed, version: number): Promise<void> {

@@ -1,9 +1,9 @@
 /** One open case: where one looks, what the server holds, what was done and not yet acknowledged. Knows no element of the page. */
 
 import * as api from "./case_api.ts";
-import type { CaseInfo, CaseState, LabelledObject } from "./case_api.ts";
+import type { CaseInfo, CaseState, Head, LabelledObject } from "./case_api.ts";
 import { stampLine, type LabelSlice } from "./contours.ts";
-import { otherAxes, planesOf, type Plane, type Point, type Triple } from "./geometry.ts";
+import { boxAround, otherAxes, planesOf, type Plane, type Point, type Triple } from "./geometry.ts";
 import { samePlace, type Box, type CaseDeed, type EditDeed, type Place } from "./deeds.ts";
 import { Drawings, NO_PROMPTS, type Prompts } from "./drawings.ts";
 import { freshKey, Outbox, type Sending } from "./outbox.ts";
@@ -16,8 +16,6 @@ import { around, SliceStore } from "./slice_store.ts";
 import type { Step } from "./steps_api.ts";
 import { inRange, type Range } from "./thresholds.ts";
 import { presetsOf, type Windowing } from "./windows.ts";
-
-export type { Box };
 
 export interface Listener {
   /** Something on the panes changed. */
@@ -36,7 +34,6 @@ export class CaseSession implements Standing {
   readonly labels: SliceStore<LabelSlice>;
   readonly drawings = new Drawings();
   readonly hidden = new Set<number>();
-  readonly lockedObjects: Set<number>;
   readonly info: CaseInfo;
   state: CaseState;
   /** How sure the model was of each slice, as the server keeps it with the state. */
@@ -61,12 +58,10 @@ export class CaseSession implements Standing {
     this.position = info.shape.map((count) => Math.floor(count / 2)) as Triple;
     this.windowing = { level: (info.range[0] + info.range[1]) / 2, width: Math.max(info.range[1] - info.range[0], 1e-6), invert: false };
     this.active = state.objects[0]?.label ?? 1;
-    this.lockedObjects = new Set(JSON.parse(window.localStorage.getItem(`medsam-locked-${info.id}`) ?? "[]") as number[]);
-    const arrived = (): void => listener.draw();
     const failed = (error: unknown): void => listener.problem(error);
     this.slices = new SliceStore<SliceImage>(
       { load: (axis, index, signal) => api.loadSlice(info, axis, index, signal), bytesOf: (slice) => slice.values.byteLength },
-      arrived, failed,
+      () => listener.draw(), failed,
     );
     this.labels = new SliceStore<LabelSlice>(
       { load: (axis, index, signal) => this.loadLabels(axis, index, signal), bytesOf: (slice) => slice.labels.byteLength },
@@ -76,16 +71,32 @@ export class CaseSession implements Standing {
       window.localStorage, `medsam-outbox-${info.id}`, (deed) => this.sender.send(deed),
       (sending, waiting) => listener.saving(sending, waiting.length), (deed, error) => this.onRefused(deed, error),
     );
-    for (const deed of this.outbox.waiting) this.showWaiting(deed);
+    this.replaceDrawings();
     this.outbox.start();
   }
 
   /** Take over what another page of the same person did, when nothing of this one waits. */
   async follow(): Promise<void> {
     if (this.outbox.waiting.length || this.editing) return;
-    if ((await api.loadVersion(this.info)) !== this.state.version && !this.outbox.waiting.length) {
-      this.replaceState(await api.loadState(this.info));
+    const [version, objects] = await Promise.all([api.loadVersion(this.info), api.loadObjects(this.info)]);
+    if (this.outbox.waiting.length) return;
+    if (version !== this.state.version) this.replaceState(await api.loadState(this.info));
+    else if (JSON.stringify(objects) !== JSON.stringify(this.state.objects)) {
+      this.state = { ...this.state, objects };
+      this.listener.panel();
+      this.listener.draw();
     }
+  }
+
+  get lockedObjects(): ReadonlySet<number> {
+    return new Set(this.state.objects.filter((item) => item.locked).map((item) => item.label));
+  }
+
+  /** Whether the active object may be changed; says why where it may not. */
+  get free(): boolean {
+    const locked = this.lockedObjects.has(this.active);
+    if (locked) this.say("The object is locked; Shift + L unlocks it");
+    return !locked;
   }
 
   /** Objects that are locked, for what the server does. */
@@ -188,11 +199,11 @@ export class CaseSession implements Standing {
   }
 
   private setPrompts(plane: Plane, prompts: Prompts): void {
+    if (!this.free) return;
     const place = { axis: plane.axis, index: this.position[plane.axis] };
     this.ensureObject(this.active);
     this.drawings.set({ ...place, label: this.active }, prompts);
-    this.listener.panel();
-    this.listener.draw();
+    this.redraw();
     this.outbox.push({ kind: "prompt", key: freshKey(), label: this.active, ...place, ...prompts, kept: this.kept.filter((label) => label !== this.active) });
     if (this.isDrawn(plane)) this.listener.busy("You drew this slice by hand, so the model leaves it alone. Shift + R lets the model have it.");
   }
@@ -204,15 +215,9 @@ export class CaseSession implements Standing {
 
   /** Long and short axis of the active object on this slice; they mark it for the 3D job and prompt this slice by their box. */
   axes(plane: Plane, long: [Point, Point], short: [Point, Point] | null): void {
-    const points = [...long, ...(short ?? [])];
-    const xs = points.map((point) => point[0]);
-    const ys = points.map((point) => point[1]);
-    const box: Box = [
-      Math.max(0, Math.min(...xs)), Math.max(0, Math.min(...ys)),
-      Math.min(plane.columns, Math.max(...xs)), Math.min(plane.rows, Math.max(...ys)),
-    ];
-    if (box[2] - box[0] < 1 || box[3] - box[1] < 1) return;
-    this.setPrompts(plane, { box, points: [], inside: [], axes: points });
+    const ends = [...long, ...(short ?? [])];
+    const box = boxAround(plane, ends);
+    if (box) this.setPrompts(plane, { box, points: [], inside: [], axes: ends });
   }
 
   /** Paint or erase; the pixels change at once, the server gets the change when the stroke ends. */
@@ -220,6 +225,7 @@ export class CaseSession implements Standing {
     const place = { axis: plane.axis, index: this.position[plane.axis] };
     if (this.editing && !samePlace(this.editing.place, place)) this.strokeEnd();
     if (!this.editing) {
+      if (!this.free) return;
       const now = this.labelsAt(plane);
       if (!now) return; // its mask is still on its way
       this.editing = { place, before: now.labels, slice: { ...now, labels: now.labels.slice() }, changed: false };
@@ -240,7 +246,7 @@ export class CaseSession implements Standing {
   /** Clear the active object from this slice. */
   clearSlice(plane: Plane): void {
     const now = this.labelsAt(plane);
-    if (!now?.labels.includes(this.active)) return;
+    if (!now?.labels.includes(this.active) || !this.free) return;
     const place = { axis: plane.axis, index: this.position[plane.axis] };
     this.drawings.forget({ label: this.active, ...place });
     this.pushEdit(place, now.labels, now.labels.map((label) => (label === this.active ? 0 : label)));
@@ -288,8 +294,7 @@ export class CaseSession implements Standing {
   private showObject(object: LabelledObject): void {
     const others = this.state.objects.filter((item) => item.label !== object.label);
     this.state = { ...this.state, objects: [...others, object].sort((one, two) => one.label - two.label) };
-    this.listener.panel();
-    this.listener.draw();
+    this.redraw();
   }
 
   addObject(): void {
@@ -300,26 +305,31 @@ export class CaseSession implements Standing {
 
   private ensureObject(label: number): void {
     if (this.state.objects.some((item) => item.label === label)) return;
-    this.setObject({ label, name: `Object ${label}`, color: api.paletteColor(label), code: null });
+    this.setObject({ label, name: `Object ${label}`, color: api.paletteColor(label), code: null, locked: false });
   }
 
   toggleHidden(label: number): void {
     if (!this.hidden.delete(label)) this.hidden.add(label);
-    this.listener.panel();
-    this.listener.draw();
+    this.redraw();
   }
 
   /** Hide every object, or show all again. */
   toggleHiddenAll(): void {
     if (this.hidden.size) this.hidden.clear();
     else for (const item of this.state.objects) this.hidden.add(item.label);
+    this.redraw();
+  }
+
+  private redraw(): void {
     this.listener.panel();
     this.listener.draw();
   }
 
   toggleLocked(label: number): void {
-    if (!this.lockedObjects.delete(label)) this.lockedObjects.add(label);
-    window.localStorage.setItem(`medsam-locked-${this.info.id}`, JSON.stringify(this.kept));
+    this.ensureObject(label);
+    const locked = !this.lockedObjects.has(label);
+    this.state = { ...this.state, objects: this.state.objects.map((item) => (item.label === label ? { ...item, locked } : item)) };
+    this.outbox.push({ kind: "lock", key: freshKey(), label, locked });
     this.listener.panel();
   }
 
@@ -333,22 +343,16 @@ export class CaseSession implements Standing {
   /** The server holds another state now, as after a job: forget every mask slice and fetch anew. */
   replaceState(state: CaseState): void {
     this.state = state;
+    this.replaceDrawings();
     this.labels.clear();
     this.stamp++;
-    this.listener.panel();
-    this.listener.draw();
+    this.redraw();
   }
 
   /** A step of the server's may have taken objects away. */
   stepped(state: CaseState): void {
     this.replaceState(state);
     if (!state.objects.some((item) => item.label === this.active)) this.active = state.objects[0]?.label ?? 1;
-  }
-
-  /** Undo and redo: what was drawn is of another state. */
-  moved(state: CaseState): void {
-    this.drawings.clear();
-    this.replaceState(state);
   }
 
   async heldLabels({ axis, index }: Place): Promise<LabelSlice> {
@@ -365,21 +369,22 @@ export class CaseSession implements Standing {
   }
 
   /** A new state whose mask differs in one slice of one plane: that slice is known at once, the others of this plane stay. */
-  take(state: Omit<CaseState, "objects">, place: Place, change: (labels: Uint16Array) => Uint16Array, certain = false): void {
+  take(state: Head, place: Place, change: (labels: Uint16Array) => Uint16Array, certain = false): void {
     const plane = this.planes.find((item) => item.axis === place.axis) as Plane;
     const known = this.state.revision === null ? emptySlice(plane) : this.labels.get(place.axis, place.index);
-    this.state = { ...state, objects: this.state.objects };
+    this.state = { ...this.state, ...state };
     this.stamp++;
     // Where slices drawn by hand are kept from the model, only the server knows what came of it.
     const sure = known !== null && (certain || !(Object.keys(state.drawn).length || this.lockedObjects.size));
     if (sure) this.labels.set(place.axis, place.index, { ...known, labels: change(known.labels) });
     this.labels.forget((axis, index) => axis !== place.axis || (index === place.index && !sure));
-    this.listener.panel();
-    this.listener.draw();
+    this.redraw();
   }
 
-  private showWaiting(deed: CaseDeed): void {
-    if (deed.kind === "prompt") this.drawings.set(deed, deed);
+  /** What the server knows was drawn, and what waits for it. */
+  private replaceDrawings(): void {
+    this.drawings.replace(this.state.prompts);
+    for (const deed of this.outbox.waiting) if (deed.kind === "prompt") this.drawings.set(deed, deed);
   }
 
   private onRefused(deed: CaseDeed, error: unknown): void {

@@ -60,7 +60,7 @@ export function sidePanel(session: CaseSession, state: PanelState, act: PanelAct
 function objects(session: CaseSession, state: PanelState): HTMLElement {
   const shown = session.state.objects.some((item) => item.label === session.active)
     ? session.state.objects
-    : [...session.state.objects, { label: session.active, name: `Object ${session.active}`, color: api.paletteColor(session.active), code: null }];
+    : [...session.state.objects, { label: session.active, name: `Object ${session.active}`, color: api.paletteColor(session.active), code: null, locked: false }];
   return element("section", { class: "section", attributes: { "aria-label": "Objects" } },
     element("div", { class: "section-head" }, element("h2", { text: "Objects" }), button("New", () => session.addObject(), { class: "button chip", hint: "New object (N)" })),
     element("ul", { class: "objects" }, ...shown.map((item) => objectRow(session, state, item))), objectTools(session, state.editing));

@@ -43,8 +43,7 @@ export function toggleDifference(session: CaseSession, versions: Versions): void
 /** Take the chosen object over from the chosen version. */
 export function takeVersion(session: CaseSession, { chosen }: Versions): void {
   if (!chosen) session.say("Choose a version to take it from first (C)");
-  else if (session.lockedObjects.has(session.active)) session.say("The object is locked; Shift + L unlocks it");
-  else session.step({ step: "take", revision: chosen.revision, label: session.active }, "It is the same already");
+  else if (session.free) session.step({ step: "take", revision: chosen.revision, label: session.active }, "It is the same already");
 }
 
 function actions(session: CaseSession, versions: Versions, chosen: Version): HTMLElement[] {

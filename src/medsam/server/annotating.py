@@ -107,7 +107,7 @@ def segment_neighbours(
     server: ServerState, scan: OpenScan, axis: int, asked: JobNeighbours, *, previous: NDArray[np.integer],
     stay: Collection[int], progress: Progress,
 ) -> Outlined:  # fmt: skip
-    """Carry an object from a slice where it is right to the slices beside it, up to the next one that stays.
+    """Carry an object from a slice where it is right to the slices beside it, until it ends or the next one that stays.
 
     Args:
         stay: Slices of the axis that are not touched, and that nothing is carried across.
@@ -149,7 +149,10 @@ def save_state(
     return head
 
 
-def event_of(prompt: Prompt, plane: str, seconds: Mapping[str, float]) -> dict[str, object]:
-    """A prompt as it is kept with the state that it made."""
+def event_of(
+    prompt: Prompt, plane: str, seconds: Mapping[str, float], axes: Sequence[tuple[float, float]] = ()
+) -> dict[str, object]:
+    """A prompt as it is kept with the state that it made, with the axes that its box is of."""
     drawn = {name: value for name, value in asdict(prompt).items() if value not in (None, ())}
-    return {"prompts": [drawn], "plane": plane, "seconds": {name: round(s, 4) for name, s in seconds.items()}}
+    event = {"prompts": [drawn], "plane": plane, "seconds": {name: round(s, 4) for name, s in seconds.items()}}
+    return event | ({"axes": list(axes)} if axes else {})

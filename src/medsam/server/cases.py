@@ -23,7 +23,17 @@ from medsam.jobs.project import add_scan
 from medsam.server.problems import NotFound
 from medsam.server.ranges import Part, answer_bytes
 from medsam.server.scans import OpenScan, wire_values
-from medsam.server.schemas import CaseDetails, CaseView, Index, ObjectView, PlaneName, PlaneView, StatusChange
+from medsam.server.schemas import (
+    CaseDetails,
+    CaseView,
+    Index,
+    NamedObject,
+    ObjectLock,
+    ObjectView,
+    PlaneName,
+    PlaneView,
+    StatusChange,
+)
 from medsam.server.settings import ServerSettings
 from medsam.server.state import Annotator, Case, Server, ServerState, note_work
 
@@ -178,10 +188,10 @@ def change_status(*, case: Case, server: Server, me: Annotator, change: StatusCh
 
 
 @router.get("/cases/{case_id}/objects")
-def list_objects(*, case: Case, server: Server) -> list[ObjectView]:
+def list_objects(*, case: Case, server: Server) -> list[NamedObject]:
     """The named structures of a case."""
     return [
-        ObjectView(label=item.label, name=item.name, color=item.color, code=item.code)
+        NamedObject(label=item.label, name=item.name, color=item.color, code=item.code, locked=item.locked)
         for item in server.project.objects(case.id)
     ]
 
@@ -194,3 +204,11 @@ def name_object(
     named = item.model_copy(update={"label": label})
     server.project.set_object(case.id, ProjectObject(label, named.name, named.color, named.code))
     return named
+
+
+@router.patch("/cases/{case_id}/objects/{label}", status_code=204)
+def lock_object(
+    *, case: Case, server: Server, label: Annotated[int, InPath(ge=1, le=65535)], change: ObjectLock
+) -> None:  # fmt: skip
+    """Lock a structure, so that nothing changes it, or unlock it; everybody who opens the case sees it."""
+    server.project.lock_object(case.id, label, locked=change.locked)

@@ -63,12 +63,14 @@ class _Job:
     total: int = 0
     head: HeadView | None = None
     problem: Problem | None = None
+    reached: tuple[int, int] | None = None
     stop: threading.Event = field(default_factory=threading.Event)
 
     def view(self) -> JobView:
         return JobView(
-            id=self.id, state=self.state, done=self.done, total=self.total, head=self.head, problem=self.problem
-        )
+            id=self.id, state=self.state, done=self.done, total=self.total, head=self.head, problem=self.problem,
+            reached=self.reached,
+        )  # fmt: skip
 
 
 class Jobs:
@@ -130,7 +132,7 @@ def _answer(server: ServerState, case: ProjectCase, me: str, asked: PromptIn, se
         with conflicts_shown(server, case.id, me, seen):
             moved = save_state(
                 server, case, me, keep_drawn(before, keep_objects(before, after, asked.kept), locked), seen=seen,
-                kind="prompt", event=event_of(prompt, asked.plane, found.seconds), locked=locked,
+                kind="prompt", event=event_of(prompt, asked.plane, found.seconds, asked.axes), locked=locked,
                 scores=replace_scores(
                     head_scores(server, case, me), {asked.label: {asked.slice: found.scores[0]}}, axis
                 ),
@@ -206,6 +208,9 @@ def _run(
                 seen=seen, kind="model", event=event, locked=locked, scores=scores,
             )  # fmt: skip
         note_answer(server, case.id, job.annotator, job.asked_at)
+        if asked.neighbours is not None:
+            own = {asked.neighbours.slice, *found.scores[asked.neighbours.label]}
+            job.reached = min(own), max(own)
         job.head = head_view(server, case.id, job.annotator, head)
         job.state = "done"
     except Cancelled:

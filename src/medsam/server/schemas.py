@@ -76,6 +76,18 @@ class ObjectView(_Strict):
     code: tuple[str, str, str] | None = Field(None, description="scheme, value, meaning")
 
 
+class NamedObject(ObjectView):
+    """A structure of a case."""
+
+    locked: bool = Field(False, description="nothing changes it; PATCH it to say otherwise")
+
+
+class ObjectLock(_Strict):
+    """Whether an object may be changed."""
+
+    locked: bool
+
+
 class HeadView(BaseModel):
     """Where an annotator stands."""
 
@@ -109,8 +121,21 @@ class PromptIn(_Strict):
     points: list[Pair] = Field(default_factory=list, max_length=1000)
     point_labels: list[Literal[0, 1]] = Field(default_factory=list, max_length=1000)
     save: bool = Field(False, description="save the state; needs If-Match")
+    axes: list[Pair] = Field(default_factory=list, max_length=4, description="ends of the axes that the box is of")
     release: bool = Field(False, description="overwrite slices that were drawn by hand")
     kept: list[Label] = Field(default_factory=list, max_length=1000, description="objects that are locked")
+
+
+class PromptView(BaseModel):
+    """What was drawn for one object on one slice."""
+
+    label: int
+    axis: int = Field(description="the array axis that the slice lies across")
+    slice: int
+    box: Four | None = None
+    points: list[Pair] = Field(default_factory=list)
+    point_labels: list[int] = Field(default_factory=list)
+    axes: list[Pair] = Field(default_factory=list, description="ends of the axes that the box is of")
 
 
 class LookedAt(_Strict):
@@ -214,7 +239,7 @@ class JobMarker(_Strict):
 
 
 class JobNeighbours(_Strict):
-    """An object carried from a slice where it is right to those beside it, up to the next slice drawn by hand."""
+    """An object carried from a slice where it is right to those beside it, until it ends or a slice is drawn by hand."""
 
     label: Label
     slice: Index
@@ -244,6 +269,7 @@ class JobView(BaseModel):
     total: int = 0
     head: HeadView | None = None
     problem: Problem | None = None
+    reached: tuple[int, int] | None = Field(None, description="first and last slice that neighbours were carried to")
 
 
 class MeasurementView(BaseModel):

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
 
+import numpy as np
+import torch
+from bright import BRIGHT, BrightRuntime
+
+from medsam.imaging.image import Grid, Image
 from medsam.imaging.prompts import Prompt
+from medsam.inference.predictor import Predictor
+from medsam.inference.volume.segment import segment
 from medsam.inference.volume.sweep import decode_slice
+from medsam.inference.volume.tracks import track_neighbours
 
 
 def test_prompts_made_of_the_same_parts_are_decoded_together_and_keep_their_numbers(bright, disc):
@@ -32,3 +40,26 @@ def test_prompts_made_of_the_same_parts_are_decoded_together_and_keep_their_numb
     assert {"mask", "points", "point_labels"} in calls
     bright_pixels = disc[0][..., 0] > 127
     assert np.mean(found[0] == bright_pixels) > 0.99 and found[3].sum() < 500 < found[1].sum()
+
+
+class _SureOfLargeOnes(BrightRuntime):
+    """A bright model that is hardly sure of small objects."""
+
+    def decode(self, features_1CHW, prompts, *, multimask):
+        logits, scores = super().decode(features_1CHW, prompts, multimask=multimask)
+        return logits, torch.full_like(scores, 0.9 if int((logits > 0).sum()) > 1000 else 0.4)
+
+
+def test_an_object_carried_along_ends_where_the_score_collapses_or_the_mask_vanishes():
+    values = np.zeros((8, 64, 64), np.uint8)
+    for k, side in enumerate((20, 0, 20, 20, 20, 16, 4, 20)):
+        values[k, 20 : 20 + side, 20 : 20 + side] = 255
+    image = Image(values, Grid(values.shape, spacing_mm=(1, 1, 1)))
+
+    def reached(runtime: BrightRuntime) -> list[int]:
+        predictor = Predictor(runtime, replace(BRIGHT, quality_trained=True), weights="bright")
+        tracks = track_neighbours(values[3] > 127, 1, (0, 3, 7), predictor.make_frame(64, 64))
+        return np.flatnonzero(segment(predictor, image, tracks).mask.labels.any(axis=(1, 2))).tolist()
+
+    assert reached(BrightRuntime()) == [2, 4, 5, 6, 7]  # it vanishes on slice 1
+    assert reached(_SureOfLargeOnes()) == [2, 4, 5]  # and is hardly sure of slice 6

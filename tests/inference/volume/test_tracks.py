@@ -83,7 +83,8 @@ def test_a_right_slice_leads_to_its_neighbours_and_is_not_reached_itself():
     assert (up.start, up.slices, list(up.upwards), list(up.downwards)) == (6, (6, 6), [6], [])
     assert (down.start, down.slices, list(down.upwards), list(down.downwards)) == (4, (2, 4), [4], [3, 2])
     assert up.given[6].box == down.given[4].box == pytest.approx((28.828, 38.828, 60.172, 50.172), abs=0.01)
-    assert down.follow is not None and down.follow(np.zeros((100, 100), bool), frame, (1, 2, 3, 4)) == (1, 2, 3, 4)
+    assert down.follow is not None and down.follow(np.zeros((100, 100), bool), frame, (1, 2, 3, 4)) is None
+    assert not up.sure and up.least_share == down.least_share == 0.5
     assert [track.start for track in track_neighbours(mask, 3, (5, 5, 9), frame)] == [6]
 
 

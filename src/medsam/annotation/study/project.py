@@ -117,7 +117,7 @@ class Project:
             connection.execute(update(CASES).where(CASES.c.id == case_id).values(status=status))
 
     def set_object(self, case_id: str, item: ProjectObject) -> None:
-        """Name an object of a case, or name it anew.
+        """Name an object of a case, or name it anew; one that is locked stays locked.
 
         Raises:
             DataError: a label that a mask cannot hold, or an unknown case.
@@ -134,6 +134,17 @@ class Project:
         with self._writing() as connection:
             if connection.execute(update(OBJECTS).where(key).values(values)).rowcount == 0:
                 connection.execute(insert(OBJECTS).values(case_id=case_id, label=item.label, **values))
+
+    def lock_object(self, case_id: str, label: int, *, locked: bool) -> None:
+        """Lock an object of a case, or unlock it.
+
+        Raises:
+            DataError: the case has no object of this label.
+        """
+        key = (OBJECTS.c.case_id == case_id) & (OBJECTS.c.label == label)
+        with self._writing() as connection:
+            if connection.execute(update(OBJECTS).where(key).values(locked=locked)).rowcount == 0:
+                raise DataError(f"object {label}", expected="a named object of the case", fix="name it first")
 
     def remove_object(self, case_id: str, label: int) -> None:
         """Forget the description of an object; masks that hold its label stay."""
@@ -237,6 +248,19 @@ class Project:
         """The state an annotator stands at; None before the first."""
         head = self.head(case_id, annotator)
         return None if head.revision is None else self.revision(head.revision)
+
+    def events(self, case_id: str, revision_id: int | None) -> list[tuple[Kind, Mapping[str, object]]]:
+        """What made a saved state and all states before it, the first one first; without their masks."""
+        columns = (REVISIONS.c.id, REVISIONS.c.parent, REVISIONS.c.kind, REVISIONS.c.event)
+        with self._reading() as connection:
+            rows = connection.execute(select(*columns).where(REVISIONS.c.case_id == case_id)).all()
+        made = {row.id: row for row in rows}
+        events: list[tuple[Kind, Mapping[str, object]]] = []
+        while revision_id is not None:
+            row = made[revision_id]
+            events.append((row.kind, row.event))
+            revision_id = row.parent
+        return events[::-1]
 
     def history(self, case_id: str) -> list[tuple[str, str, int | None, float]]:
         """All moves of a case in order: annotator, "save", "undo" or "redo", the revision reached, seconds since 1970."""

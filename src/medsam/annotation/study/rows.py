@@ -49,12 +49,14 @@ class ProjectObject:
         name: Free text.
         color: Red, green, blue, 0 to 255; the palette's without it.
         code: Scheme, value and meaning of a coded term.
+        locked: Whether nothing may change it.
     """
 
     label: int
     name: str
     color: tuple[int, int, int] | None = None
     code: tuple[str, str, str] | None = None
+    locked: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +102,7 @@ def read_object(row: RowMapping) -> ProjectObject:
         row["name"],
         (color[0], color[1], color[2]) if color else None,
         (code[0], code[1], code[2]) if code else None,
+        bool(row["locked"]),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -13,6 +14,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 METADATA = MetaData()
@@ -38,6 +40,7 @@ OBJECTS = Table(
     Column("name", Text, nullable=False),
     Column("color", JSON),  # red, green, blue
     Column("code", JSON),  # scheme, value, meaning
+    Column("locked", Boolean, nullable=False, server_default=false()),  # nothing changes it
 )
 
 REVISIONS = Table(

@@ -67,6 +67,7 @@ class Sweep:
     def __post_init__(self) -> None:
         self.traces = [Trace() for _ in self.tracks]
         self._beside: dict[tuple[int, bool], Box] = {}  # track and direction -> the box for its next slice
+        self._over: set[int] = set()  # tracks that ended before anything was painted
 
     def run(self) -> list[Trace]:
         """Paint every track on every slice it reaches."""
@@ -136,7 +137,8 @@ class Sweep:
 
     def _reaches(self, i: int, k: int, *, upwards: bool) -> bool:
         """Whether a track has a prompt on a slice, a mask beside it, or is still to begin."""
-        return k in self.tracks[i].given or (i, upwards) in self._beside or not self.traces[i].scores
+        begun = bool(self.traces[i].scores) or i in self._over
+        return k in self.tracks[i].given or (i, upwards) in self._beside or not begun
 
     def _decode(self, k: int, embedding: Embedding, numbers: Sequence[int], *, upwards: bool) -> None:
         start = time.perf_counter()
@@ -147,8 +149,12 @@ class Sweep:
             track, trace = self.tracks[i], self.traces[i]
             confined_HW = logits_HW if track.limit is None else _confined(logits_HW, track.limit)
             directions = {True, False} if k == track.start else {upwards}
-            goes_on = self._go_on(i, confined_HW > 0, embedding, prompt.box, directions)
-            if not goes_on and k not in track.given:
+            found_HW = confined_HW > 0
+            if track.least_share and score < track.least_share * trace.scores.get(k - 1 if upwards else k + 1, 0.0):
+                found_HW = np.zeros_like(found_HW)
+            goes_on = self._go_on(i, found_HW, embedding, prompt.box, directions)
+            if not goes_on and not (track.sure and k in track.given):
+                self._over.add(i)
                 continue  # what was found there is no longer the object
             self.canvas.paint(k, track.label, confined_HW, rank=i + 1)
             trace.scores[k] = score

@@ -17,6 +17,7 @@ from medsam.imaging.frame import Frame
 from medsam.imaging.prompts import Prompt, place
 
 MARGIN_PX = 3  # at a frame of 256, as LiteMedSAM widens the box of the mask before
+LEAST_SHARE = 0.5  # of the score beside, below which an object that is carried along has ended
 Follow = Callable[[NDArray[np.bool_], Frame, Box], Box | None]
 
 
@@ -32,6 +33,8 @@ class Track:
         follow: Makes the box of such a slice from the mask beside it, its frame and the box beside it; None where the
             object has ended, and the track with it.
         limit: A box that no mask leaves, x0 y0 x1 y1 in slice pixels.
+        least_share: The object has ended where its score is under this share of the score on the slice beside.
+        sure: Whether the object is on the slices of its prompts, however it looks there.
         name: Of the object.
         color: Of the object.
         code: Of the object.
@@ -43,6 +46,8 @@ class Track:
     slices: tuple[int, int]
     follow: Follow | None = None
     limit: Box | None = None
+    least_share: float = 0.0
+    sure: bool = True
     name: str | None = None
     color: tuple[int, int, int] | None = None
     code: tuple[str, str, str] | None = None
@@ -160,8 +165,8 @@ def track_neighbours(mask_HW: NDArray[np.bool_], label: int, slices: tuple[int, 
         frame: In which the slices enter the model.
 
     Returns:
-        Up to two tracks; every slice gets the box around the mask beside it, a little wider, or that one's box where
-        its mask is empty.
+        Up to two tracks; every slice gets the box around the mask beside it, a little wider. A track ends where the mask
+        is empty or its score collapses; that slice and those behind it stay as they are.
 
     Raises:
         PromptError: the object is not on the slice, or there is no slice beside it.
@@ -175,16 +180,19 @@ def track_neighbours(mask_HW: NDArray[np.bool_], label: int, slices: tuple[int, 
         )
     whole = (0.0, 0.0, float(frame.width), float(frame.height))
 
-    def follow(mask_HW: NDArray[np.bool_], frame: Frame, beside: Box) -> Box:
-        return fit_box(widen_box(mask_HW, frame), whole) if mask_HW.any() else beside
+    def follow(mask_HW: NDArray[np.bool_], frame: Frame, _: Box) -> Box | None:
+        return fit_box(widen_box(mask_HW, frame), whole) if mask_HW.any() else None
 
     box = fit_box(widen_box(mask_HW, frame), whole)
     beside = {middle + 1: (middle + 1, last), middle - 1: (first, middle - 1)}
     return [
-        Track(label, {start: Prompt(label=label, slice=start, box=box)}, start, reach, follow=follow)
+        Track(
+            label, {start: Prompt(label=label, slice=start, box=box)}, start, reach, follow=follow,
+            least_share=LEAST_SHARE, sure=False,
+        )
         for start, reach in beside.items()
         if reach[0] <= reach[1]
-    ]
+    ]  # fmt: skip
 
 
 def widen_box(mask_HW: NDArray[np.bool_], frame: Frame) -> Box:
