@@ -150,7 +150,7 @@ class Sweep:
             confined_HW = logits_HW if track.limit is None else _confined(logits_HW, track.limit)
             directions = {True, False} if k == track.start else {upwards}
             found_HW = confined_HW > 0
-            if track.least_share and score < track.least_share * trace.scores.get(k - 1 if upwards else k + 1, 0.0):
+            if track.least_share and score < track.least_share * max(trace.scores.values(), default=0.0):
                 found_HW = np.zeros_like(found_HW)
             goes_on = self._go_on(i, found_HW, embedding, prompt.box, directions)
             if not goes_on and not (track.sure and k in track.given):

@@ -17,7 +17,7 @@ from medsam.imaging.frame import Frame
 from medsam.imaging.prompts import Prompt, place
 
 MARGIN_PX = 3  # at a frame of 256, as LiteMedSAM widens the box of the mask before
-LEAST_SHARE = 0.5  # of the score beside, below which an object that is carried along has ended
+LEAST_SHARE = 0.5  # of the best score so far, below which an object that is carried along has ended
 Follow = Callable[[NDArray[np.bool_], Frame, Box], Box | None]
 
 
@@ -33,7 +33,7 @@ class Track:
         follow: Makes the box of such a slice from the mask beside it, its frame and the box beside it; None where the
             object has ended, and the track with it.
         limit: A box that no mask leaves, x0 y0 x1 y1 in slice pixels.
-        least_share: The object has ended where its score is under this share of the score on the slice beside.
+        least_share: The object has ended where its score is under this share of its best score so far.
         sure: Whether the object is on the slices of its prompts, however it looks there.
         name: Of the object.
         color: Of the object.
