@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from medsam.annotation.interpolation import Method
 from medsam.annotation.markers import Marker, collect_markers
 from medsam.annotation.study.label_runs import decode_runs
 from medsam.client.connection import Connection, read_row, read_rows
@@ -188,15 +189,16 @@ class Client:
         return self.read_mask(case)
 
     def annotate(
-        self, case: RemoteCase, markers: Mask | NDArray[Any] | Sequence[Marker], *, margin_px: float = BoxOptions.margin_px,
-        plane: str | int = 0, progress: bool | Progress = False,
+        self, case: RemoteCase, markers: Mask | NDArray[Any] | Sequence[Marker], *, interpolation: Method = "round",
+        margin_px: float = BoxOptions.margin_px, max_gap: int | None = None, plane: str | int = 0, progress: bool | Progress = False,
     ) -> RemoteAnnotation:  # fmt: skip
         """Turn axis lines drawn on some slices into a mask, as medsam.annotate does, and save it as one's own state."""
         geometry = self.geometry(case)
         name = geometry.plane_name(plane)
         drawn = collect_markers(markers, geometry.grid, geometry.axes[name])
         sent = [{"label": one.label, "slice": one.slice, "points": one.points_xy} for one in drawn]
-        self._run(case, {"plane": name, "markers": sent, "margin_px": margin_px}, progress)
+        how = {"interpolation": interpolation, "margin_px": margin_px, "max_gap": max_gap}
+        self._run(case, {"plane": name, "markers": sent, **how}, progress)
         scores: dict[int, dict[int, float]] = {}
         for row in read_rows(self._connection.ask("GET", f"/cases/{case.id}/scores")):
             if row["axis"] == geometry.axes[name]:
