@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from medsam.annotation.interpolation import Method
 from medsam.annotation.markers import Marker, collect_markers
 from medsam.annotation.study.label_runs import decode_runs
 from medsam.client.connection import Connection, read_row, read_rows
@@ -32,7 +31,7 @@ from medsam.client.values import (
 )
 from medsam.errors import InputFileError, OutputError, PromptError
 from medsam.files.atomic import replacing
-from medsam.imaging.box_options import BoxOptions
+from medsam.imaging.box_options import BetweenSlices, BoxOptions
 from medsam.imaging.boxes import Box, to_numpy
 from medsam.imaging.drawn_objects import make_object_prompts
 from medsam.imaging.image import Image, Mask, move_axis
@@ -189,9 +188,10 @@ class Client:
         return self.read_mask(case)
 
     def annotate(
-        self, case: RemoteCase, markers: Mask | NDArray[Any] | Sequence[Marker], *, interpolation: Method = "round",
-        margin_px: float = BoxOptions.margin_px, max_gap: int | None = None, plane: str | int = 0, progress: bool | Progress = False,
-    ) -> RemoteAnnotation:  # fmt: skip
+        self, case: RemoteCase, markers: Mask | NDArray[Any] | Sequence[Marker], *,
+        interpolation: BetweenSlices = BoxOptions.interpolation, margin_px: float = BoxOptions.margin_px,
+        max_gap: int | None = None, plane: str | int = 0, progress: bool | Progress = False,
+) -> RemoteAnnotation:  # fmt: skip
         """Turn axis lines drawn on some slices into a mask, as medsam.annotate does, and save it as one's own state."""
         geometry = self.geometry(case)
         name = geometry.plane_name(plane)

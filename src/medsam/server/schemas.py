@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from medsam.imaging.box_options import BoxOptions
+from medsam.imaging.box_options import BetweenSlices, BoxOptions
 
 PlaneName = Literal["stored", "axial", "coronal", "sagittal"]
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -238,7 +238,7 @@ class JobIn(_Strict):
     markers: list[JobMarker] = Field(default_factory=list, max_length=10000)
     interpolate: bool = Field(False, description="boxes also reach over the slices between them")
     margin_px: Annotated[float, Field(ge=0, le=1000)] = BoxOptions.margin_px
-    interpolation: Literal["round", "linear", "legacy"] = Field("round", description="of markers, over slices between")
+    interpolation: BetweenSlices = Field(BoxOptions.interpolation, description="of markers, over slices between")
     max_gap: Annotated[int, Field(ge=1, le=100000)] | None = Field(None, description="between markers that are bridged")
     neighbours: JobNeighbours | None = None
     release: bool = False
