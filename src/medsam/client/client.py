@@ -189,7 +189,7 @@ class Client:
 
     def annotate(
         self, case: RemoteCase, markers: Mask | NDArray[Any] | Sequence[Marker], *,
-        interpolation: BetweenSlices = BoxOptions.interpolation, margin_px: float = BoxOptions.margin_px,
+        interpolation: BetweenSlices = BoxOptions.interpolation, margin_px: float | None = BoxOptions.margin_px,
         max_gap: int | None = None, plane: str | int = 0, progress: bool | Progress = False,
 ) -> RemoteAnnotation:  # fmt: skip
         """Turn axis lines drawn on some slices into a mask, as medsam.annotate does, and save it as one's own state."""

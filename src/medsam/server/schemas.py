@@ -237,7 +237,7 @@ class JobIn(_Strict):
     prompts: list[JobPrompt] = Field(default_factory=list, max_length=1000)
     markers: list[JobMarker] = Field(default_factory=list, max_length=10000)
     interpolate: bool = Field(False, description="boxes also reach over the slices between them")
-    margin_px: Annotated[float, Field(ge=0, le=1000)] = BoxOptions.margin_px
+    margin_px: Annotated[float, Field(ge=0, le=1000)] | None = BoxOptions.margin_px
     interpolation: BetweenSlices = Field(BoxOptions.interpolation, description="of markers, over slices between")
     max_gap: Annotated[int, Field(ge=1, le=100000)] | None = Field(None, description="between markers that are bridged")
     neighbours: JobNeighbours | None = None
