@@ -4,7 +4,9 @@
 #   OUT      folder for the results: weights in parts of at most 15 MB, speed.json, the log and the numbers of every step
 #   SECONDS  the training saves and ends when they are over
 #   SPEED    0 leaves out the measurement of ViT-B (bf16 samples a second at batch 8, share of the peak)
-# STEPS, BATCH, MICRO, WORKERS, DEVICE and SETS (a list of folders in PACK) change the size of the run.
+# STEPS, BATCH, MICRO, WORKERS, DEVICE and SETS (a list of folders in PACK) change the size of the run; PATIENCE is how many
+# seconds the last step and its checkpoint may take after that (60). A try on a CPU, where a step takes a minute:
+#   STEPS=2 BATCH=1 MICRO=1 WORKERS=1 SAVE_EVERY=1 DEVICE=cpu PATIENCE=600 SETS="us_mixed" recipes/gpu.sh out/pack.tgz out/try 600 0
 # Weights in OUT are renewed at every checkpoint, so that a run that is cut off leaves the last of them:
 #   cat OUT/weights.part-* > weights.safetensors; sha256sum -c OUT/weights.sha256
 set -euo pipefail
@@ -12,7 +14,8 @@ pack=$1 out=$2 seconds=$3 speed=${4:-1}
 here=$(cd "$(dirname "$0")/.." && pwd)
 export PYTHONPATH=$here/src${PYTHONPATH:+:$PYTHONPATH}
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+run=
+trap '[ -z "$run" ] || kill "$run" 2>/dev/null || true; rm -rf "$work"' EXIT
 mkdir -p "$out"
 tar -xzf "$pack" -C "$work"
 medsam() { python -c 'from medsam.cli.app import main; main()' "$@"; }
@@ -40,8 +43,8 @@ sets=${SETS:-$(cd "$work" && ls -d */ | tr -d /)}
 
 keep() { # the weights of the last checkpoint, in parts, beside what says how they came about
     local last
-    last=$(ls -d "$work"/run/model.safetensors "$work"/run/checkpoints/step-*/weights.safetensors 2>/dev/null | head -n 1)
-    [ -f "$work/run/model.safetensors" ] || last=$(ls -d "$work"/run/checkpoints/step-*/weights.safetensors 2>/dev/null | tail -n 1)
+    # checkpoints come before model.safetensors in the alphabet; before the first one there is nothing to find
+    last=$(find "$work/run" -name model.safetensors -o -path '*/step-*/weights.safetensors' 2>/dev/null | sort | tail -n 1) || true
     [ -n "$last" ] && [ "$last" != "${kept:-}" ] || return 0
     medsam models convert "$last" "$work/half.safetensors" --half --overwrite > /dev/null || return 0
     rm -f "$out"/weights.part-*
@@ -52,7 +55,7 @@ keep() { # the weights of the last checkpoint, in parts, beside what says how th
 }
 
 # at the end of its time the run gets SIGTERM, saves a checkpoint and exits with 143
-timeout --signal TERM --kill-after 60 "$seconds" python -c 'from medsam.cli.app import main; main()' \
+timeout --signal TERM --kill-after "${PATIENCE:-60}" "$seconds" python -c 'from medsam.cli.app import main; main()' \
     train --config "$work/recipe.toml" -o "$work/run" ${DEVICE:+--device "$DEVICE"} > "$out/train.log" 2>&1 &
 run=$!
 while kill -0 "$run" 2>/dev/null; do

@@ -137,6 +137,14 @@ def test_legacy_refuses_what_it_would_drop():
         )
 
 
+@pytest.mark.parametrize(("how", "wide"), [({}, 10), ({"margin_px": 3}, 3), ({"interpolation": "linear"}, 10)])
+def test_the_margin_is_a_share_of_the_slice_where_none_is_given(how, wide):
+    grid = Grid((4, 256, 512))
+    boxes = boxes_from_markers([marker(1, 2, 200, 100, 240, 140)], grid, BoxOptions(**how))
+    assert boxes[1][2] == (200 - wide, 100 - wide, 240 + wide, 140 + wide)
+    assert BoxOptions("legacy").find_margin((256, 512)) == 5, "as the released scripts, twice"
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     st.lists(

@@ -44,15 +44,14 @@ def test_lines_on_two_slices_make_a_mask_on_three(ct, tmp_path):
     assert mask.grid.same_as(read_image(ct / "scan.nii.gz").grid)
     kept = json.loads(record.read_text())
     [row] = kept["runs"]
-    half = (
-        17**2 + 0.5 * 1 * 1 * 5**2
-    ) ** 0.5 + 5  # sides of 34 mm, slices of 5 mm, half of a ball's gain, and the margin
+    margin = 96 * 5 / 256  # of a slice of 96 pixels
+    half = (17**2 + 0.5 * 1 * 1 * 5**2) ** 0.5 + margin  # sides of 34 mm, slices of 5 mm, half of a ball's gain
     between = {"label": 1, "slice": 2, "box": pytest.approx([50 - half, 40 - half, 50 + half, 40 + half])}
     assert row["prompts"][1] == between
     assert len(row["scores"]) == len(row["prompts"]) == 3
     assert row["markers"] == [f"{ct}/markers.csv"]
     assert row["voxels"] == {"1": int(mask.labels.sum())}
-    assert (kept["model"]["name"], kept["margin_px"], kept["window"]) == ("lite-medsam", 5, "soft-tissue")
+    assert (kept["model"]["name"], kept["margin_px"], kept["window"]) == ("lite-medsam", margin, "soft-tissue")
     assert {"boxes", "encode", "decode", "total"} <= set(row["seconds"])
     assert Picture.open(picture).size[0] > 100
     assert refused(medsam(call), "exists already", "--overwrite")

@@ -27,7 +27,7 @@ def test_it_tells_where_the_page_is_and_its_scripts_may_be_kept_for_ever(tmp_pat
     assert process.stdout is not None and process.stderr is not None
     address = process.stdout.readline().strip()
     assert address.startswith("http://127.0.0.1:") and "?token=" in address, process.stderr.read()
-    with httpx.Client(follow_redirects=True) as client:
+    with httpx.Client(follow_redirects=True, timeout=120) as client:
         page = client.get(address)
         assert (
             page.headers["cache-control"] == "no-cache"

@@ -74,6 +74,9 @@ def test_volumes_and_markers_give_the_local_voxels_with_progress(served: Served,
     made, expected = client.annotate(case, markers), medsam.annotate(predictor, image, markers)
     assert np.array_equal(made.mask.labels, expected.mask.labels)
     assert made.scores[1] == pytest.approx(expected.scores[1], abs=1e-4)
+    for how in ({"interpolation": "linear"}, {"interpolation": "legacy", "margin_px": 2.0}, {"max_gap": 2}):
+        own = medsam.annotate(predictor, image, markers, **how)
+        assert np.array_equal(client.annotate(case, markers, **how).mask.labels, own.mask.labels)
     painted = np.zeros(case.shape, np.uint8)
     painted[2, 15, 12:30] = 5
     assert set(np.unique(client.annotate(case, painted).mask.labels)) == {0, 1, 5}

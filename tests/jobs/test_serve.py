@@ -7,6 +7,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from hostile_pacs import HostilePacs, gives, serve, slices
 
 from medsam.annotation.study.project import create_project
 from medsam.errors import DataError, MedsamError
@@ -54,3 +55,21 @@ def test_what_cannot_be_opened_leaves_no_project_and_no_loss(tmp_path: Path) -> 
     with pytest.raises(MedsamError):
         open_for_serving(str(tmp_path / "empty.nii.gz"), FileOptions(), MR, print)
     assert (tmp_path / "empty.nii.gz.medsam-project" / "notes.txt").exists()  # somebody else's file stays
+
+
+def test_a_series_of_an_archive_is_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    intensity = IntensityOptions(window="soft-tissue")
+    with serve(HostilePacs(slices())) as pacs:
+        for address in (pacs.archive, pacs.address.partition("/series")[0]):
+            with pytest.raises(DataError, match="without a series"):
+                open_for_serving(address, FileOptions(), intensity, print)
+        assert not list(tmp_path.iterdir())
+        for _ in range(2):
+            project, folder = open_for_serving(pacs.address, FileOptions(), intensity, print)
+            with project:
+                assert folder == tmp_path / "medsam-project" and len(project.cases()) == 1
+            pacs.search = gives([])  # the archive has it no more
+        with pytest.raises(MedsamError):
+            open_for_serving(f"{pacs.address}.9", FileOptions(), intensity, print)
+    assert (tmp_path / "medsam-project" / "project.sqlite").is_file()  # with the case that was there

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from serving import BLOCK, OTHER, SHAPE, TOKEN, Served, bearer, prompt, serve, whole_mask
+from PIL import Image as Picture
+from serving import BLOCK, OTHER, SHAPE, TOKEN, Served, bearer, block, prompt, serve, whole_mask
 
+from medsam.server.nninteractive_messages import pack_array
 from medsam.server.tokens import TokenHolder, hash_token
 
 
@@ -84,3 +88,32 @@ def test_agreement_and_consensus_of_two(served: Served) -> None:
     assert served.client.post(path(served, "consensus"), json={"annotators": ["ana", "eve"]}).status_code == 422
     [row] = served.client.get(path(served, "agreement")).json()  # a consensus is compared with nobody
     assert whole_mask(served).any()
+
+
+def test_work_of_other_viewers_counts_for_the_case(served: Served) -> None:
+    def phases() -> list[str]:
+        return [one.phase for one in served.project.activities()]
+
+    client = served.client
+    assert client.get(f"/monailabel/datastore/image?image={served.case}").status_code == 200
+    sent = {"params": (None, '{"roi": [10, 32, 8, 22, 1, 4]}')}
+    assert client.post(f"/monailabel/infer/medsam_3d?image={served.case}&output=json", files=sent).status_code == 200
+    assert phases() == ["marking", "marking", "model"]
+    lease = {"X-Lease-Token": client.post("/nninteractive/claim").json()["lease_token"]}
+    for values, known in ((block(), True), (block().astype(np.float32), True), (block() + 1, False)):
+        before = len(phases())
+        octets = lease | {"X-Meta": "{}", "Content-Type": "application/octet-stream"}
+        assert client.post("/nninteractive/set_image", content=pack_array(values[None]), headers=octets).is_success
+        buffer = {"shape": list(SHAPE), "dtype": "uint8"}
+        assert client.post("/nninteractive/set_target_buffer", json=buffer, headers=lease).is_success
+        box = {"bbox_coords": [[2, 3], [8, 23], [10, 33]], "include_interaction": True}
+        assert client.post("/nninteractive/add_bbox_interaction", json=box, headers=lease).is_success
+        assert client.post("/nninteractive/undo", headers=lease).is_success
+        assert phases()[before:] == (["marking", "marking", "model", "refining"] if known else [])
+    before, tile = len(phases()), io.BytesIO()
+    Picture.fromarray(block()[2].astype(np.uint8)).save(tile, "PNG")
+    body = {"b64img": base64.b64encode(tile.getvalue()).decode(), "bbox": [8, 8, 32, 22]}
+    for place, status in (("case-1/", 200), ("case-2/", 422), ("", 200)):
+        assert client.post(f"/qupath/{TOKEN}/{place}sam/", json=body).status_code == status
+    assert phases()[before:] == ["marking", "model"]
+    assert {one.annotator for one in served.project.activities()} == {"ana"}

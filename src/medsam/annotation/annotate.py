@@ -46,7 +46,7 @@ class AnnotationResult:
 
 def annotate(
     predictor: Predictor, image: Image, markers: Mask | np.ndarray | Sequence[Marker], *, interpolation: BetweenSlices = BoxOptions.interpolation,
-    margin_px: float = BoxOptions.margin_px, max_gap: int | None = None, plane: str | int = 0,
+    margin_px: float | None = BoxOptions.margin_px, max_gap: int | None = None, plane: str | int = 0,
     cache: EmbeddingCache | None = None, progress: Progress | None = None,
 ) -> AnnotationResult:  # fmt: skip
     """Turn axis lines drawn on some slices into a mask on all slices between them.
@@ -57,7 +57,7 @@ def annotate(
         markers: A label volume of the image's voxels in any order (a Mask), an array on its grid, or markers in slices
             of the plane.
         interpolation: "round", "linear", or "legacy" for the released distance maps (BoxOptions).
-        margin_px: Added to every side of a box; legacy adds it twice; 0 is the bare rectangle.
+        margin_px: Added to every side of a box, in slice pixels; 0 is the bare rectangle, None what BoxOptions says.
         max_gap: Marked slices further apart than this are not bridged.
         plane: The slices marked: "axial", "coronal", "sagittal" or an array axis.
         cache: Embeddings from before, and for later.
@@ -69,9 +69,10 @@ def annotate(
     axis = find_slice_axis(image.grid, plane)
     start = time.perf_counter()
     drawn = collect_markers(markers, image.grid, axis)
-    boxes = boxes_from_markers(drawn, move_axis(image.grid, axis), BoxOptions(interpolation, margin_px, max_gap))
+    how, sliced = BoxOptions(interpolation, margin_px, max_gap), move_axis(image.grid, axis)
+    boxes = boxes_from_markers(drawn, sliced, how)
     names = {m.label: m.name for m in drawn if m.name is not None}
-    follow = follow_released(margin_px) if interpolation == "legacy" else None
+    follow = follow_released(how.find_margin((sliced.shape[1], sliced.shape[2]))) if interpolation == "legacy" else None
     tracks = [_track(label, own, names.get(label), follow) for label, own in sorted(boxes.items())]
     spent = time.perf_counter() - start
     found = segment(predictor, image, tracks, plane=axis, cache=cache, progress=progress)

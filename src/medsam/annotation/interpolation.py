@@ -69,7 +69,8 @@ def _straight(marked: dict[int, Box], grid: Grid, how: BoxOptions) -> dict[int, 
                 room_mm2 = roundness * (index - start) * (stop - index) * spacing_mm[0] ** 2
                 filled[index] = _rounded(filled[index], room_mm2, spacing_mm)
     size_hw = (grid.shape[1], grid.shape[2])
-    return {index: _fitted(box, how.margin_px, size_hw) for index, box in filled.items()}
+    margin_px = how.find_margin(size_hw)
+    return {index: _fitted(box, margin_px, size_hw) for index, box in filled.items()}
 
 
 def estimate_roundness(
@@ -137,13 +138,14 @@ def _legacy(label: int, marked: dict[int, Box], size_hw: tuple[int, int], how: B
             expected="two marked slices, without which the released interpolation drops the object",
             fix="mark a second slice, or use --interpolation linear",
         )
-    outside = {index: _distance_map(box, how.margin_px, size_hw) for index, box in marked.items()}
+    margin_px = how.find_margin(size_hw)
+    outside = {index: _distance_map(box, margin_px, size_hw) for index, box in marked.items()}
     boxes: dict[int, Box] = {}
     for start, stop in (step for run in runs for step in pairwise(run)):
         for index in range(start, stop + 1):
             share = (index - start) / (stop - start)
             inside = np.rint((1 - share) * outside[start] + share * outside[stop]) <= 0
-            box = _released_box(inside, how.margin_px)
+            box = _released_box(inside, margin_px)
             if box is not None:
                 boxes[index] = _fitted(box, 0.0, size_hw)
     return {index: boxes[index] for index in sorted(boxes)}

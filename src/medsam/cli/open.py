@@ -25,7 +25,9 @@ def open_(
     Example: medsam open study/
 
     Args:
-        source: A project, a folder, a DICOM series or a scan; a project is made beside what is none.
+        source: A project, a folder, a DICOM series or a scan, or a series of a PACS
+            (dicomweb://host/dicom-web/studies/.../series/...); a project is made beside what is none, and for a PACS
+            in the present folder.
         port: Where the page is; keep it the same, for what a browser keeps for a server that went away belongs to its port.
         no_browser: Only print the address.
         cache: Folder of embeddings, which the command may share; in the project without it.

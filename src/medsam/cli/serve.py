@@ -92,7 +92,9 @@ def serve(
     Example: medsam serve study/
 
     Args:
-        source: A project, a folder, a DICOM series or a scan; a project is made beside what is none.
+        source: A project, a folder, a DICOM series or a scan, or a series of a PACS
+            (dicomweb://host/dicom-web/studies/.../series/...); a project is made beside what is none, and for a PACS
+            in the present folder.
         host: Where to listen; another than loopback needs --token-file, and TLS in front (docs/server.md).
         port: 0 takes a free one.
         token_file: From medsam serve token new: a line for each token, NAME sha256:HEX ROLE; mode 600.

@@ -31,7 +31,7 @@ from medsam.client.values import (
 )
 from medsam.errors import InputFileError, OutputError, PromptError
 from medsam.files.atomic import replacing
-from medsam.imaging.box_options import BoxOptions
+from medsam.imaging.box_options import BetweenSlices, BoxOptions
 from medsam.imaging.boxes import Box, to_numpy
 from medsam.imaging.drawn_objects import make_object_prompts
 from medsam.imaging.image import Image, Mask, move_axis
@@ -188,15 +188,17 @@ class Client:
         return self.read_mask(case)
 
     def annotate(
-        self, case: RemoteCase, markers: Mask | NDArray[Any] | Sequence[Marker], *, margin_px: float = BoxOptions.margin_px,
-        plane: str | int = 0, progress: bool | Progress = False,
-    ) -> RemoteAnnotation:  # fmt: skip
+        self, case: RemoteCase, markers: Mask | NDArray[Any] | Sequence[Marker], *,
+        interpolation: BetweenSlices = BoxOptions.interpolation, margin_px: float | None = BoxOptions.margin_px,
+        max_gap: int | None = None, plane: str | int = 0, progress: bool | Progress = False,
+) -> RemoteAnnotation:  # fmt: skip
         """Turn axis lines drawn on some slices into a mask, as medsam.annotate does, and save it as one's own state."""
         geometry = self.geometry(case)
         name = geometry.plane_name(plane)
         drawn = collect_markers(markers, geometry.grid, geometry.axes[name])
         sent = [{"label": one.label, "slice": one.slice, "points": one.points_xy} for one in drawn]
-        self._run(case, {"plane": name, "markers": sent, "margin_px": margin_px}, progress)
+        how = {"interpolation": interpolation, "margin_px": margin_px, "max_gap": max_gap}
+        self._run(case, {"plane": name, "markers": sent, **how}, progress)
         scores: dict[int, dict[int, float]] = {}
         for row in read_rows(self._connection.ask("GET", f"/cases/{case.id}/scores")):
             if row["axis"] == geometry.axes[name]:

@@ -102,7 +102,8 @@ def prompt_again(
 def _box_over_axes(mask_HW: NDArray[np.bool_]) -> NDArray[np.float64]:
     axes = measure_axes(mask_HW, (1.0, 1.0), corners=False)
     ends_42 = np.array([*axes.long_xy, *axes.short_xy])
-    box = np.concatenate([ends_42.min(axis=0) - BoxOptions.margin_px, ends_42.max(axis=0) + BoxOptions.margin_px])
+    margin = BoxOptions().find_margin(mask_HW.shape)
+    box = np.concatenate([ends_42.min(axis=0) - margin, ends_42.max(axis=0) + margin])
     kept: NDArray[np.float64] = _keep_inside(box[None], *mask_HW.shape)[0]
     return kept
 

@@ -133,7 +133,8 @@ def annotate(request: AnnotateRequest, *, progress: Progress | None = None) -> A
         predictor.manifest.score_name,
     )  # fmt: skip
     if beside.record is not None:
-        write_record(beside.record, describe_run(predictor, _settings(request)), [run.as_row()])
+        settings = _settings(request) | {"margin_px": how.find_margin(target.sliced.shape[1:])}
+        write_record(beside.record, describe_run(predictor, settings), [run.as_row()])
     slices = {marker.slice for marker in drawn}
     return AnnotateResult(run, result.scores, {label: len(slices & set(own)) for label, own in result.boxes.items()})
 
@@ -143,5 +144,5 @@ def _settings(request: AnnotateRequest) -> dict[str, object]:
         "modality": request.intensity.modality, "window": request.intensity.window, "plane": request.plane,
         "volume": request.file.volume, "geometry": request.file.geometry, "overlap": "higher label",
         "objects": request.objects, "interpolation": request.boxes.interpolation,
-        "margin_px": request.boxes.margin_px, "max_gap": request.boxes.max_gap,
+        "max_gap": request.boxes.max_gap,
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from medsam.jobs.options import FileOptions, IntensityOptions
 from medsam.jobs.project import add_scan
 
 PACS = "pacs"  # of a case's options: the archive's address, without user and password
+SERIES = "pacs_series"  # a hash of the address of its series, by which it is found again
 
 
 def add_series(
@@ -44,10 +46,15 @@ def add_series(
     try:
         if check is not None:
             check(place)
-        return add_scan(project, place, file, intensity, pacs=_archive(address))
+        return add_scan(project, place, file, intensity, origin={PACS: _archive(address), SERIES: _hash(address)})
     except BaseException:
         rmtree(place, ignore_errors=True)
         raise
+
+
+def find_series(project: Project, address: PacsAddress) -> ProjectCase | None:
+    """The case that a series was made, where there is one."""
+    return next((case for case in project.cases() if case.options.get(SERIES) == _hash(address)), None)
 
 
 def find_archive(case: ProjectCase, chosen: str | None = None) -> PacsAddress:
@@ -63,6 +70,10 @@ def find_archive(case: ProjectCase, chosen: str | None = None) -> PacsAddress:
             fix="start medsam serve with --pacs dicomweb://HOST/dicom-web, or export a file",
         )  # fmt: skip
     return parse_address(str(address))
+
+
+def _hash(address: PacsAddress) -> str:
+    return hashlib.sha256(repr((address.url, address.study, address.series)).encode()).hexdigest()
 
 
 def _archive(address: PacsAddress) -> str:

@@ -72,7 +72,7 @@ def fingerprint(values: NDArray[np.generic]) -> str:
 def add_scan(
     project: Project, source: str | Path, file: FileOptions = FileOptions(),
     intensity: IntensityOptions = IntensityOptions(), *, extra: Mapping[str, object] | None = None,
-    pacs: str | None = None,
+    origin: Mapping[str, str] | None = None,
 ) -> ProjectCase:  # fmt: skip
     """Add a scan to a project; nothing of its header is kept but the shape.
 
@@ -81,8 +81,7 @@ def add_scan(
         file: Which image of it.
         intensity: Its modality and window.
         extra: Further options of the case, in JSON values; with them the scan may be one that cannot be normalized yet.
-
-        pacs: Address of the archive that it came from, without user and password.
+        origin: Further options that say where it came from, without user, password and patient.
 
     Raises:
         MedsamError: it cannot be read or normalized, or is in the project already.
@@ -90,7 +89,7 @@ def add_scan(
     image = _read(source, file, intensity)
     if extra is None:
         find_intensity_bounds(image, intensity.window)
-    told = {**vars(file), **vars(intensity), "pacs": pacs}
+    told = {**vars(file), **vars(intensity), **(origin or {})}
     kept = {name: value for name, value in told.items() if value not in (None, "refuse")}
     return project.add_case(
         str(Path(source).resolve()), image.grid.shape, fingerprint(image.values), {**kept, **(extra or {})}

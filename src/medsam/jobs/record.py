@@ -32,7 +32,7 @@ class MaskRun:
         seconds: Wall clock by phase.
         voxels: Label id to number of voxels.
         markers: The files that the prompts came from.
-        score_name: What the scores are, "stability" or "predicted IoU".
+        score_name: What the scores are, "stability", "expected IoU" or "predicted IoU".
     """
 
     source: str

@@ -9,9 +9,11 @@ from pathlib import Path
 from medsam.annotation.study.database import FILE, find_folder
 from medsam.annotation.study.project import Project, create_project, open_project
 from medsam.errors import DataError, MedsamError
+from medsam.io.dicom.pacs_address import EXAMPLE, PacsAddress, is_address, parse_address
 from medsam.io.formats import detect_format
 from medsam.io.suffixes import find_suffix
 from medsam.jobs.options import FileOptions, IntensityOptions
+from medsam.jobs.pacs_cases import add_series, find_series
 from medsam.jobs.project import add_scan
 
 BESIDE = "medsam-project"
@@ -23,7 +25,8 @@ def open_for_serving(
     """Open a project, or make one of the scans of a folder or of one scan, beside them, and go on with it the next time.
 
     Args:
-        source: A project's folder or PostgreSQL address, a folder of scans, a DICOM folder, or a scan.
+        source: A project's folder or PostgreSQL address, a folder of scans, a DICOM folder, a scan, or the dicomweb://
+            address of a series, which is fetched once; its project lies below the present folder.
         file: Which image of each.
         intensity: Their modality and window.
         say: Called with a line for each scan that cannot be added.
@@ -36,6 +39,8 @@ def open_for_serving(
     """
     if source.startswith("postgresql"):
         return open_project(source), choose_folder(source)
+    if is_address(source):
+        return _open_series(parse_address(source), file, intensity)
     place = Path(source)
     if (place / FILE).is_file():
         return open_project(place), place
@@ -61,6 +66,25 @@ def open_for_serving(
         empty = not project.cases()
         project.close()
         if made and empty:  # nothing is kept of a project that was made for what cannot be opened
+            shutil.rmtree(folder)
+        raise
+    return project, folder
+
+
+def _open_series(address: PacsAddress, file: FileOptions, intensity: IntensityOptions) -> tuple[Project, Path]:
+    if address.series is None:
+        raise DataError("an address without a series", expected=EXAMPLE.replace("[", "").replace("]", ""),
+                        fix="name one; medsam pacs query lists them")  # fmt: skip
+    folder = Path.cwd() / BESIDE
+    made, fresh = not folder.exists(), not (folder / FILE).is_file()
+    project = create_project(folder) if fresh else open_project(folder)
+    try:
+        if find_series(project, address) is None:
+            add_series(project, address, folder, file, intensity)
+    except BaseException:
+        empty = not project.cases()
+        project.close()
+        if made and empty:
             shutil.rmtree(folder)
         raise
     return project, folder

@@ -24,7 +24,7 @@ from medsam.inference.volume.tracks import track_neighbours
 from medsam.progress import Progress
 from medsam.server.drawn import Drawn
 from medsam.server.scans import OpenScan
-from medsam.server.schemas import JobNeighbours
+from medsam.server.schemas import JobIn, JobNeighbours
 from medsam.server.scores import SliceScore, head_scores, rows_of
 from medsam.server.state import ServerState, note_work
 
@@ -77,17 +77,21 @@ def segment_slice(
 
 
 def segment_objects(
-    server: ServerState, scan: OpenScan, axis: int, work: Sequence[Prompt] | Sequence[Marker], *, interpolate: bool,
-    margin_px: float, previous: NDArray[np.integer], progress: Progress,
+    server: ServerState, scan: OpenScan, axis: int, work: Sequence[Prompt] | Sequence[Marker], asked: JobIn, *,
+    previous: NDArray[np.integer], progress: Progress,
 ) -> Outlined:  # fmt: skip
-    """Segment whole objects from prompts, or from markers; labels that are not named stay as they are."""
+    """Segment whole objects from prompts, or from markers; labels that are not named stay as they are.
+
+    Args:
+        asked: How boxes reach over slices, and what is laid between markers.
+    """
     image, predictor = scan.image, server.predictor
     markers = [one for one in work if isinstance(one, Marker)]
     if not markers:
         prompts = [one for one in work if isinstance(one, Prompt)]
         before = Mask(previous, image.grid)
         found = segment(
-            predictor, image, prompts, plane=axis, interpolate=interpolate, previous=before, cache=server.cache,
+            predictor, image, prompts, plane=axis, interpolate=asked.interpolate, previous=before, cache=server.cache,
             progress=progress,
         )  # fmt: skip
         scores: dict[int, dict[int, float]] = {}
@@ -95,7 +99,8 @@ def segment_objects(
             scores.setdefault(prompt.label, {}).update(own)
         return Outlined(found.mask.labels, scores, found.seconds)
     made = annotate(
-        predictor, image, markers, margin_px=margin_px, plane=axis, cache=server.cache, progress=progress
+        predictor, image, markers, interpolation=asked.interpolation, margin_px=asked.margin_px, max_gap=asked.max_gap,
+        plane=axis, cache=server.cache, progress=progress,
     )  # fmt: skip
     named = frozenset(marker.label for marker in markers)
     labels = np.where(np.isin(previous, list(named)), 0, previous)

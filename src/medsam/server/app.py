@@ -35,6 +35,7 @@ from medsam.server.lifecycle import Lifecycle
 from medsam.server.memory import tidy_memory
 from medsam.server.metrics import Metrics
 from medsam.server.page import PAGE, PageFiles
+from medsam.server.presence import Presence
 from medsam.server.problems import install_problems
 from medsam.server.scans import OpenScans
 from medsam.server.schemas import Problem
@@ -64,7 +65,8 @@ def create_app(project: Project, predictor: Predictor, settings: ServerSettings)
         worker = ModelWorker(settings.max_waiting, threads=predictor.devices, ahead_seconds=settings.ahead_seconds)
         metrics.watch(lambda: worker.waiting)
         cache = EmbeddingCache(settings.cache or settings.folder / "embeddings")
-        app.state.server = ServerState(project, predictor, settings, worker, OpenScans(project), cache)
+        presence = Presence(settings.idle_seconds, settings.live_seconds)
+        app.state.server = ServerState(project, predictor, settings, worker, OpenScans(project), cache, presence)
         app.state.jobs = prompting.Jobs()
         app.state.sessions = monailabel.Sessions()
         app.state.leases = nninteractive.leases_of(settings)

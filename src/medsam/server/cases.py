@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import secrets
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,7 @@ from medsam.server.schemas import (
     PlaneName,
     PlaneView,
     StatusChange,
+    WorkerView,
 )
 from medsam.server.settings import ServerSettings
 from medsam.server.state import Annotator, Case, Server, ServerState, note_work
@@ -46,14 +48,28 @@ OCTETS: dict[str, object] = {"content": {"application/octet-stream": {}}}
 PICTURE: dict[str, object] = {"content": {"image/png": {}}}
 
 
-def _view(case: ProjectCase) -> CaseView:
-    return CaseView(id=case.id, number=case.number, shape=case.shape, status=case.status)
+def _view(case: ProjectCase, working: Mapping[str, Sequence[tuple[str, float]]]) -> CaseView:
+    own = [WorkerView(annotator=who, idle_seconds=round(idle, 1)) for who, idle in working.get(case.id, ())]
+    return CaseView(id=case.id, number=case.number, shape=case.shape, status=case.status, working=own)
 
 
 @router.get("/cases")
 def list_all(*, server: Server) -> list[CaseView]:
-    """The scans of the project."""
-    return [_view(case) for case in server.project.cases()]
+    """The scans of the project, and who works in them now."""
+    working = server.presence.working()
+    return [_view(case, working) for case in server.project.cases()]
+
+
+@router.put("/cases/{case_id}/presence")
+def stay(*, case: Case, server: Server) -> list[WorkerView]:
+    """Say that one looks at a case still, once in live_seconds; tells who else works in it. No act: who is idle leaves."""
+    return _view(case, server.presence.working()).working
+
+
+@router.delete("/cases/{case_id}/presence", status_code=204)
+def leave(*, case: Case, server: Server, me: Annotator) -> None:
+    """Say that one has closed a case."""
+    server.presence.leave(case.id, me)
 
 
 @router.post("/cases", status_code=201)
@@ -62,7 +78,7 @@ async def upload(
 ) -> CaseView:
     """Add a scan by sending its bytes; of the name only the suffix is kept."""
     path = await receive_file(request, server.settings, name)
-    return _view(await add_upload(server, path, modality, window))
+    return _view(await add_upload(server, path, modality, window), {})
 
 
 async def receive_file(request: Request, settings: ServerSettings, name: str, ability: str = "read_image") -> Path:
@@ -123,7 +139,7 @@ def details(*, case: Case, server: Server) -> CaseDetails:
     names: tuple[PlaneName, ...] = ("stored", "axial", "coronal", "sagittal")
     assert grid.affine is not None  # noqa: S101 - always set
     return CaseDetails(
-        **_view(case).model_dump(), modality=modality.value if modality else None, rgb=scan.stored.is_rgb,
+        **_view(case, server.presence.working()).model_dump(), modality=modality.value if modality else None, rgb=scan.stored.is_rgb,
         window=scan.bounds, affine=grid.affine.tolist(), planes={name: _plane(scan, name) for name in names},
         annotators=server.project.annotators(case.id),
         pacs=server.settings.pacs is not None or PACS in case.options,
@@ -184,7 +200,7 @@ def change_status(*, case: Case, server: Server, me: Annotator, change: StatusCh
     """Say how far a case is."""
     server.project.set_status(case.id, change.status)
     note_work(server, case.id, me, "review")
-    return _view(server.project.case(case.id))
+    return _view(server.project.case(case.id), server.presence.working())
 
 
 @router.get("/cases/{case_id}/objects")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import secrets
 import socket
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
@@ -22,6 +25,7 @@ from medsam.server.state import ServerState
 from medsam.server.tokens import TokenHolder, default_token_file, hash_token, read_tokens
 
 MAX_CONNECTIONS = 512  # more are answered with 503
+INTERRUPTED = 130  # the exit code of a shell's Ctrl-C
 UNREAD_SECONDS = 60  # after which the system drops a connection whose peer takes nothing
 
 
@@ -103,6 +107,11 @@ class EndingServer(uvicorn.Server):
         life = cast(Lifecycle, app.state.life)
         if not self.started or life.stage != "ready":
             super().handle_exit(sig, frame)
+            if life.stage == "stopping":
+                self.force_exit = True
+                logging.getLogger("uvicorn.error").setLevel(
+                    logging.CRITICAL
+                )  # of what is cut off there is no more to say
             return
         life.stage = "stopping"
         asyncio.run_coroutine_threadsafe(self._end(app, sig, frame), self._loop)
@@ -150,4 +159,18 @@ def listen(app: FastAPI, host: str, port: int, tell: Callable[[str], None], toke
     settle_memory()
     tell(f"http://{name}:{listener.getsockname()[1]}{query}")
     with listener:
-        EndingServer(config).run(sockets=[listener])
+        try:
+            EndingServer(config).run(sockets=[listener])
+        except KeyboardInterrupt:
+            if _works(app):  # a thread inside the model's library can be neither stopped nor left to Python's own end
+                sys.stderr.write("medsam: interrupted; what was finished is kept\n")
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(INTERRUPTED)
+            raise
+
+
+def _works(app: FastAPI) -> bool:
+    """Whether a thread of the model is still there after the server has ended."""
+    worker = cast(ServerState, app.state.server).worker
+    return worker.alive or worker.busy

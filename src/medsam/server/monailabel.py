@@ -49,7 +49,7 @@ from medsam.server.monailabel_messages import (
     scribbled_prompts,
 )
 from medsam.server.problems import NotFound
-from medsam.server.state import Annotator, Server, ServerState
+from medsam.server.state import Annotator, Server, ServerState, note_answer, note_work
 from medsam.server.strokes import settle
 from medsam.server.tokens import TokenBook
 
@@ -239,14 +239,16 @@ async def put_image(request: Request, server: Server, image: str = "") -> dict[s
 
 @router.get("/datastore/image")
 @router.head("/datastore/image")
-def get_image(server: Server, image: str) -> FileResponse:
-    """The file of an image."""
+def get_image(request: Request, server: Server, me: Annotator, image: str) -> FileResponse:
+    """The file of an image; who loads it begins to look at it."""
     case = _case(server, image)
     path = Path(case.source)
     if not path.is_file():
         raise NotFound(
             "an image that is no single file", expected="a file", fix="load the DICOM series from its archive"
         )
+    if request.method == "GET":
+        note_work(server, case.id, me, "marking")
     return FileResponse(path, filename=f"case-{case.number}{find_suffix(path)}")
 
 
@@ -335,9 +337,15 @@ async def infer(
     case = None if scan else _case(server, image)
     scribbles = await _kept(server, form, "label", mask=True) if model == SCRIBBLES else None
     asked = _Asked(model, read_params(form.get("params")), case, scan, scribbles)
+    whose, asked_at = case.id if case else session_id, time.time()
     try:
-        future = server.worker.prompt(case.id if case else session_id, (me, model), lambda: _answer(server, asked))
+        if MODELS[model] == 2:
+            future = server.worker.prompt(whose, (me, model), lambda: _answer(server, asked))
+        else:  # many slices, between which prompts pass
+            future = server.worker.job(whose, lambda: _answer(server, asked))
         found = cast(Segmentation, await asyncio.wrap_future(future))
+        if case is not None:
+            await run_in_threadpool(note_answer, server, case.id, me, asked_at)
     finally:
         if scribbles is not None:
             scribbles.unlink(missing_ok=True)
@@ -354,6 +362,11 @@ async def infer(
 
 
 def _answer(server: ServerState, asked: _Asked) -> Segmentation:
+    def progress(done: int, total: int | None) -> None:
+        del done, total
+        if MODELS[asked.model] == 3:
+            server.worker.give_way()
+
     image = (
         ready_image(read_image(asked.scan), server.settings)
         if asked.scan
@@ -363,12 +376,14 @@ def _answer(server: ServerState, asked: _Asked) -> Segmentation:
     if asked.scribbles is not None:
         drawn, before = scribbled_prompts(read_mask(asked.scribbles, reference=image.grid))
         prompts = settle(drawn, before, clicks=clicks)
-        return spread(server.predictor, image, prompts, previous=Mask(before, image.grid), cache=server.cache)
+        return spread(
+            server.predictor, image, prompts, previous=Mask(before, image.grid), cache=server.cache, progress=progress
+        )
     prompts = prompts_of(asked.params, MODELS[asked.model], image.grid.shape)
     if MODELS[asked.model] == 2 or any(prompt.box_3d for prompt in prompts):
-        return segment(server.predictor, image, prompts, cache=server.cache)
+        return segment(server.predictor, image, prompts, cache=server.cache, progress=progress)
     settled = settle(prompts, np.zeros(image.grid.shape, np.uint8), clicks=clicks)
-    return spread(server.predictor, image, settled, cache=server.cache)
+    return spread(server.predictor, image, settled, cache=server.cache, progress=progress)
 
 
 def _dicom_seg(mask: Mask, name: str, case: ProjectCase | None) -> Response:

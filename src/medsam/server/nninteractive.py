@@ -1,12 +1,13 @@
 """The protocol of nnInteractive's remote client, which napari and 3D Slicer plugins speak, under /nninteractive.
 
 A client takes a lease, sends a scan, draws, and gets back the part of its mask that changed. Nothing of it is kept in
-the project.
+the project but, where the scan is one of its cases, how long it took.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar, cast
 
@@ -18,6 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from medsam.errors import GeometryError, PromptError
 from medsam.imaging.image import Grid, Image
 from medsam.imaging.prompts import Prompt
+from medsam.jobs.project import fingerprint
 from medsam.server.leases import Leases
 from medsam.server.monailabel_messages import ready_image
 from medsam.server.nninteractive_messages import (
@@ -35,7 +37,7 @@ from medsam.server.nninteractive_messages import (
 )
 from medsam.server.nninteractive_scan import Drawn, InteractiveScan
 from medsam.server.settings import ServerSettings
-from medsam.server.state import Annotator, Server, ServerState
+from medsam.server.state import Annotator, Server, ServerState, note_answer, note_work
 from medsam.server.strokes import flat_axis, flat_box, lasso_prompts, solid_box, stroke_prompts
 
 router = APIRouter(prefix="/nninteractive", tags=["nninteractive"], include_in_schema=False)
@@ -61,17 +63,17 @@ class _Call:
     """One request of a client that holds a lease."""
 
     def __init__(self, request: Request, server: Server, me: Annotator, seats: Seats, lease: Lease = None) -> None:
-        self.request, self.server, self._me, self._seats, self._lease = request, server, me, seats, lease
+        self.request, self.server, self.me, self._seats, self._lease = request, server, me, seats, lease
 
     async def act(self, action: Callable[[InteractiveScan], Awaitable[Answer]]) -> Answer:
         """Let an action at the scan, one after the other."""
-        with self._seats.using(self._lease, self._me) as scan:
+        with self._seats.using(self._lease, self.me) as scan:
             async with scan.turn:
                 return await action(scan)
 
     async def array(self) -> NDArray[np.generic]:
         """The packed array in the body; its lease is looked at first."""
-        self._seats.remaining(self._lease, self._me, alive=True)
+        self._seats.remaining(self._lease, self.me, alive=True)
         settings = self.server.settings
         return await receive_array(self.request, settings.folder / "uploads", settings.max_array_bytes)
 
@@ -84,7 +86,7 @@ class _Call:
             if not run:
                 return changed_answer(None, None, ran=False)
             try:
-                return await _predict(self.server, scan)
+                return await _predict(self, scan)
             except BaseException:
                 scan.take_back(one)
                 raise
@@ -95,12 +97,16 @@ class _Call:
 Call = Annotated[_Call, Depends()]
 
 
-async def _predict(server: ServerState, scan: InteractiveScan) -> Response:
+async def _predict(call: _Call, scan: InteractiveScan) -> Response:
+    server, asked_at = call.server, time.time()
+
     def run() -> Bounds | None:
         return scan.predict(server.predictor, server.cache, lambda done, total: server.worker.give_way())
 
     future = server.worker.job("nninteractive", run)
     bounds = cast(Bounds | None, await asyncio.wrap_future(future))
+    if scan.case is not None:
+        await run_in_threadpool(note_answer, server, scan.case, call.me, asked_at)
     return await run_in_threadpool(_changed, scan, bounds)
 
 
@@ -167,10 +173,26 @@ async def set_image(call: Call) -> dict[str, list[int]]:
 
     async def action(scan: InteractiveScan) -> dict[str, list[int]]:
         image = await run_in_threadpool(_image_of, array, spacing, call.server.settings)
-        scan.begin(image)
+        case = await run_in_threadpool(_case_of, call.server, array)
+        scan.begin(image, case)
+        if case is not None:
+            await run_in_threadpool(note_work, call.server, case, call.me, "marking")
         return {"original_image_shape": [1, *image.grid.shape]}
 
     return await call.act(action)
+
+
+def _case_of(server: ServerState, array: NDArray[np.generic]) -> str | None:
+    """The case of the project that has the voxels of an array, in the type they are stored in or the client's."""
+    values = np.moveaxis(array, 0, -1) if len(array) == 3 else array[0]
+    known = {case.fingerprint: case for case in server.project.cases() if case.shape == values.shape[:3]}
+    if not known:
+        return None
+    for dtype in (values.dtype, *map(np.dtype, ("i2", "u1", "u2", "f4"))):
+        same = values.astype(dtype, copy=False)
+        if np.array_equal(same, values) and (found := known.get(fingerprint(same))) is not None:
+            return found.id
+    return None
 
 
 def _image_of(array: NDArray[np.generic], spacing: list[float] | None, settings: ServerSettings) -> Image:
@@ -322,7 +344,7 @@ async def predict(call: Call) -> Response:
     """Answer what was drawn without a prediction."""
 
     async def action(scan: InteractiveScan) -> Response:
-        return await _predict(call.server, scan) if scan.waits else changed_answer(None, None, ran=False)
+        return await _predict(call, scan) if scan.waits else changed_answer(None, None, ran=False)
 
     return await call.act(action)
 
@@ -333,6 +355,8 @@ async def undo(call: Call) -> Response:
 
     async def action(scan: InteractiveScan) -> Response:
         undone, bounds = scan.undo()
+        if undone and scan.case is not None:
+            await run_in_threadpool(note_work, call.server, scan.case, call.me, "refining")
         return changed_answer(None if bounds is None else scan.part(bounds), bounds, ran=undone)
 
     return await call.act(action)

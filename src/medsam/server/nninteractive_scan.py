@@ -56,19 +56,21 @@ class InteractiveScan:
     Args:
         image: Normalized; None until the client sent one.
         dtype: Of the client's mask; None until it named one.
+        case: Id of the case of the project whose voxels the scan has, for which the time counts.
     """
 
     image: Image | None = None
     dtype: str | None = None
+    case: str | None = None
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     axis: int = 0
     mask: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((1, 1, 1), bool))
     _waiting: list[Drawn] = field(default_factory=list)
     _steps: deque[_Step] = field(default_factory=lambda: deque(maxlen=MAX_UNDO))
 
-    def begin(self, image: Image) -> None:
+    def begin(self, image: Image, case: str | None = None) -> None:
         """Take a scan in place of the one before."""
-        self.image, self.dtype = image, None
+        self.image, self.dtype, self.case = image, None, case
         self.forget()
 
     def forget(self) -> None:

@@ -194,10 +194,7 @@ def _run(
                 progress=progress,
             )  # fmt: skip
         else:
-            found = segment_objects(
-                server, scan, axis, work, interpolate=asked.interpolate, margin_px=asked.margin_px,
-                previous=before, progress=progress,
-            )  # fmt: skip
+            found = segment_objects(server, scan, axis, work, asked, previous=before, progress=progress)
         named = {one.label for one in work}
         locked = {n: own for n, own in locked.items() if not (asked.release and n in named)}
         event = {**asked.model_dump(exclude_defaults=True), "seconds": dict(found.seconds)}

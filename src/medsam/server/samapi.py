@@ -1,6 +1,7 @@
 """The protocol of samapi, which QuPath's SAM extension speaks, under /sam: a tile and a prompt, GeoJSON features back.
 
-The extension sends no token, so its address holds it: /qupath/TOKEN/sam/ leads here.
+The extension sends no token, so its address holds it: /qupath/TOKEN/sam/ leads here, and /qupath/TOKEN/case-3/sam/ says
+for which case of the project the time is counted.
 """
 
 from __future__ import annotations
@@ -10,21 +11,24 @@ import base64
 import binascii
 import hashlib
 import io
+import time
 from typing import Annotated, cast
 
 import numpy as np
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse
 from numpy.typing import NDArray
 from PIL import Image as Picture
 from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
 
 from medsam.errors import InputFileError, MissingDependencyError, PromptError
 from medsam.imaging.boxes import fit_box
 from medsam.imaging.prompts import Prompt
 from medsam.inference.prompts import refuse_clicks
 from medsam.io.outlines.contours import Polygon, Ring, trace
-from medsam.server.state import Annotator, Server, ServerState
+from medsam.jobs.project import find_case_by_number
+from medsam.server.state import Annotator, Server, ServerState, note_answer
 from medsam.server.strokes import settle
 
 router = APIRouter(prefix="/sam", tags=["samapi"], include_in_schema=False)
@@ -89,11 +93,18 @@ def not_there() -> None:
 
 
 @router.post("/")
-async def segment_tile(server: Server, me: Annotator, asked: TilePrompt) -> list[dict[str, object]]:
-    """Segment one object on a tile."""
+async def segment_tile(
+    request: Request, server: Server, me: Annotator, asked: TilePrompt
+) -> list[dict[str, object]]:  # fmt: skip
+    """Segment one object on a tile; the time counts for the case that the address names."""
+    number, asked_at = getattr(request.state, "case_number", None), time.time()
+    case = None if number is None else await run_in_threadpool(find_case_by_number, server.project, number)
     key = (hashlib.sha256(asked.model_dump_json().encode()).hexdigest(), object())
     future = server.worker.prompt(f"sam-{me}", key, lambda: _features(server, asked))
-    return cast(list[dict[str, object]], await asyncio.wrap_future(future))
+    found = cast(list[dict[str, object]], await asyncio.wrap_future(future))
+    if case is not None:
+        await run_in_threadpool(note_answer, server, case.id, me, asked_at)
+    return found
 
 
 def _features(server: ServerState, asked: TilePrompt) -> list[dict[str, object]]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from medsam.imaging.box_options import BoxOptions
+from medsam.imaging.box_options import BetweenSlices, BoxOptions
 
 PlaneName = Literal["stored", "axial", "coronal", "sagittal"]
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -30,6 +30,13 @@ class Problem(BaseModel):
     fix: str
 
 
+class WorkerView(BaseModel):
+    """Somebody who works in a case now."""
+
+    annotator: str
+    idle_seconds: float = Field(description="since the last act: a prompt, a stroke, a save")
+
+
 class CaseView(BaseModel):
     """A scan of the project."""
 
@@ -37,6 +44,7 @@ class CaseView(BaseModel):
     number: int
     shape: tuple[int, int, int] = Field(description="D, H, W as stored")
     status: Literal["new", "in work", "done", "reviewed"]
+    working: list[WorkerView] = Field(default_factory=list, description="who works in it now")
 
 
 class PlaneView(BaseModel):
@@ -254,7 +262,9 @@ class JobIn(_Strict):
     prompts: list[JobPrompt] = Field(default_factory=list, max_length=1000)
     markers: list[JobMarker] = Field(default_factory=list, max_length=10000)
     interpolate: bool = Field(False, description="boxes also reach over the slices between them")
-    margin_px: Annotated[float, Field(ge=0, le=1000)] = BoxOptions.margin_px
+    margin_px: Annotated[float, Field(ge=0, le=1000)] | None = BoxOptions.margin_px
+    interpolation: BetweenSlices = Field(BoxOptions.interpolation, description="of markers, over slices between")
+    max_gap: Annotated[int, Field(ge=1, le=100000)] | None = Field(None, description="between markers that are bridged")
     neighbours: JobNeighbours | None = None
     release: bool = False
     kept: list[Label] = Field(default_factory=list, max_length=1000, description="objects that are locked")

@@ -23,7 +23,7 @@ from medsam.server.settings import ServerSettings
 from medsam.server.tokens import ROLES, Role, TokenBook, TokenHolder
 
 COOKIE = "medsam_token"
-TOKEN_PATH = re.compile(r"/qupath/([^/]+)(/sam/[a-z0-9/]*)")
+TOKEN_PATH = re.compile(r"/qupath/([^/]+)(?:/case-([0-9]{1,9}))?(/sam/[a-z0-9/]*)")
 OPEN_PATHS = frozenset({
     "/healthz", "/readyz", "/monailabel/auth/", "/monailabel/auth/token", "/nninteractive/healthz",
 })  # fmt: skip
@@ -207,12 +207,14 @@ def _name_of(host: str) -> str:
 
 
 def _token_in_path(scope: Scope) -> str | None:
-    """Take the token out of /qupath/TOKEN/sam/..., the address of a client that sends none otherwise."""
+    """Take the token out of /qupath/TOKEN[/case-3]/sam/..., the address of a client that sends none otherwise."""
     found = TOKEN_PATH.fullmatch(scope["path"])
     if found is None:
         return None
-    scope["path"] = found[2]
-    scope["raw_path"] = found[2].encode()
+    if found[2] is not None:
+        scope.setdefault("state", {})["case_number"] = int(found[2])
+    scope["path"] = found[3]
+    scope["raw_path"] = found[3].encode()
     return found[1]
 
 

@@ -23,6 +23,7 @@ from medsam.inference.cache import EmbeddingCache
 from medsam.inference.predictor import Predictor
 from medsam.io.confined import check_confined
 from medsam.server.drawn import by_axis
+from medsam.server.presence import Presence
 from medsam.server.problems import Conflict, Stale
 from medsam.server.scans import OpenScans
 from medsam.server.schemas import HeadView
@@ -45,6 +46,7 @@ class ServerState:
     worker: ModelWorker
     scans: OpenScans
     cache: EmbeddingCache
+    presence: Presence
     reads: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(READS_AT_ONCE))
 
     def check_upload(self, path: Path, *, mask: bool = False) -> None:
@@ -75,8 +77,13 @@ Server = Annotated[ServerState, Depends(_server_of)]
 Annotator = Annotated[str, Depends(_annotator_of)]
 
 
-def _case_of(case_id: Annotated[str, InPath(pattern=CASE_ID)], server: Server) -> ProjectCase:
-    return server.project.case(case_id)
+def _case_of(
+    case_id: Annotated[str, InPath(pattern=CASE_ID)], server: Server, me: Annotator, request: Request
+) -> ProjectCase:  # fmt: skip
+    case = server.project.case(case_id)
+    if not request.url.path.endswith("/thumbnail"):  # which the list of cases shows
+        server.presence.note(case.id, me, acts=request.method != "GET" and not request.url.path.endswith("/presence"))
+    return case
 
 
 def _seen_of(if_match: Annotated[str | None, Header()] = None) -> int | None:
@@ -125,6 +132,7 @@ def note_answer(server: ServerState, case_id: str, annotator: str, asked_at: flo
 
 
 def _note(server: ServerState, case_id: str, annotator: str, moments: list[tuple[Phase, float, float]]) -> None:
+    server.presence.note(case_id, annotator, acts=True)
     try:
         server.project.record(case_id, annotator, moments)
     except MedsamError as error:  # a full disk stops no work over it

@@ -10,6 +10,7 @@ from medsam.errors import IntensityError, PromptError
 from medsam.imaging.image import Grid, Image
 from medsam.inference.cache import EmbeddingCache
 from medsam.inference.volume.objects import segment_volume
+from medsam.inference.volume.tracks import cut_ellipsoid
 
 WHOLE = (0, 0, 255, 255)
 
@@ -85,6 +86,9 @@ def test_no_voxel_lies_outside_a_3d_box_and_the_box_does_not_drift(bright):
     expected = values > 127
     expected[:, :, :106], expected[:, :, 122:], expected[:, :102] = False, False, False  # pixels by their centres
     expected[[0, 8]] = False
+    for k, (x0, y0, x1, y1) in cut_ellipsoid((105.4, 102, 121.6, 119), 1, 7).items():  # both boxes must say so
+        expected[k, :, : int(np.ceil(x0))], expected[k, :, int(x1) + 1 :] = False, False
+        expected[k, : int(np.ceil(y0))], expected[k, int(y1) + 1 :] = False, False
     assert (mask.labels == expected).all()
 
 
@@ -103,7 +107,7 @@ def test_slices_that_both_sweeps_need_are_encoded_once_in_memory_or_through_a_fo
         bright, image, box3d=[(0, 1, 0, 30.9, 64, 2 * third), (32, 1, third, 64, 64, depth - 1)], progress=False
     )
     assert bright.runtime.encoded == depth
-    assert (mask.labels[: 2 * third + 1, 1:, :31] == 1).all() and (mask.labels[third:, 1:, 32:] == 2).all()
+    assert (mask.labels[: 2 * third + 1, 20:44, 10:21] == 1).all() and (mask.labels[third:, 20:44, 42:54] == 2).all()
 
 
 def test_points_of_one_object_and_of_several(bright, ball):

@@ -13,7 +13,7 @@ from medsam.imaging.prompts import Prompt
 from medsam.inference.predictor import Predictor
 from medsam.inference.volume.segment import segment
 from medsam.inference.volume.sweep import decode_slice
-from medsam.inference.volume.tracks import track_neighbours
+from medsam.inference.volume.tracks import Track, track_neighbours
 
 
 def test_prompts_made_of_the_same_parts_are_decoded_together_and_keep_their_numbers(bright, disc):
@@ -63,3 +63,16 @@ def test_an_object_carried_along_ends_where_the_score_collapses_or_the_mask_vani
 
     assert reached(BrightRuntime()) == [2, 4, 5, 6, 7]  # it vanishes on slice 1
     assert reached(_SureOfLargeOnes()) == [2, 4, 5]  # and is hardly sure of slice 6
+
+
+def test_a_second_box_of_a_track_is_asked_too_and_the_mean_of_both_answers_counts(bright):
+    image = Image(np.full((1, 64, 64), 200, np.uint8), Grid((1, 64, 64)), normalized=True)
+    wide, high = (4.0, 20.0, 60.0, 40.0), (20.0, 4.0, 40.0, 60.0)
+    given = {0: Prompt(1, slice=0, box=wide)}
+    both = segment(bright, image, [Track(1, given, 0, (0, 0), also={0: high})])
+    alone, other = (segment(bright, image, [Prompt(1, slice=0, box=box)]) for box in (wide, high))
+    inside = (alone.mask.labels > 0) & (other.mask.labels > 0)
+    assert np.array_equal(both.mask.labels > 0, inside), "where only one says yes, both are as sure"
+    assert 300 < inside.sum() < alone.mask.labels.sum()
+    assert both.slice_boxes == ({0: wide},)
+    assert both.scores[0] == np.float32((alone.scores[0] + other.scores[0]) / 2)

@@ -8,7 +8,7 @@ import pytest
 from medsam.errors import PromptError
 from medsam.imaging.frame import Frame
 from medsam.imaging.prompts import Prompt
-from medsam.inference.volume.tracks import follow_in, interpolate_boxes, make_tracks, track_neighbours
+from medsam.inference.volume.tracks import cut_ellipsoid, follow_in, interpolate_boxes, make_tracks, track_neighbours
 
 SHAPE = (10, 100, 100)
 
@@ -54,6 +54,20 @@ def test_a_3d_box_starts_in_the_middle_and_goes_to_both_ends():
     assert track.start == 5 and track.given[5].box == (0, 0, 9, 9) and track.limit == (0, 0, 9, 9)
     assert list(track.upwards) == [5, 6, 7, 8] and list(track.downwards) == [4, 3]
     assert (track.label, track.name, track.color) == (4, "cyst", (1, 2, 3))
+
+
+def test_a_3d_box_also_asks_for_the_cuts_of_its_ellipsoid():
+    box = (0.0, 10.0, 100.0, 50.0)
+    cuts = cut_ellipsoid(box, 3, 7)
+    assert list(cuts) == [3, 4, 5, 6, 7] and cuts[5] == cuts[4] == cuts[6] == box
+    share = 1.15 * (1 - 0.8**2) ** 0.5  # the first slice lies at four fifths of the way from the middle to the end
+    assert cuts[3] == cuts[7] == pytest.approx((50 - 50 * share, 30 - 20 * share, 50 + 50 * share, 30 + 20 * share))
+    deep = cut_ellipsoid(box, 0, 999)
+    assert deep[0] == pytest.approx((27, 20.8, 73, 39.2)), "no less than 0.4 of the box, and 1.15 times that"
+    assert cut_ellipsoid(box, 4, 4) == {4: box}
+    assert cut_ellipsoid((5, 5, 6, 6), 0, 9)[0] == (5, 5, 6, 6), "never under a pixel"
+    (track,) = make_tracks([Prompt(4, box_3d=(0, 10, 3, 100, 50, 7))], (10, 100, 101))
+    assert track.also == cuts
 
 
 def test_the_next_box_is_three_pixels_wider_at_256_and_stays_in_the_3d_box():

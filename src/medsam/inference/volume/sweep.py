@@ -143,24 +143,46 @@ class Sweep:
     def _decode(self, k: int, embedding: Embedding, numbers: Sequence[int], *, upwards: bool) -> None:
         start = time.perf_counter()
         numbers = [i for i in numbers if self._reaches(i, k, upwards=upwards)]
-        asked = [self._asked(i, k, upwards=upwards) for i in numbers]
-        for n, logits_HW, score in decode_slice(self.predictor, embedding, asked):
-            i, prompt = numbers[n], asked[n][0]
+        for i, box, logits_HW, score in self._answers(k, embedding, numbers, upwards=upwards):
             track, trace = self.tracks[i], self.traces[i]
             confined_HW = logits_HW if track.limit is None else _confined(logits_HW, track.limit)
             directions = {True, False} if k == track.start else {upwards}
             found_HW = confined_HW > 0
             if track.least_share and score < track.least_share * max(trace.scores.values(), default=0.0):
                 found_HW = np.zeros_like(found_HW)
-            goes_on = self._go_on(i, found_HW, embedding, prompt.box, directions)
+            goes_on = self._go_on(i, found_HW, embedding, box, directions)
             if not goes_on and not (track.sure and k in track.given):
                 self._over.add(i)
                 continue  # what was found there is no longer the object
             self.canvas.paint(k, track.label, confined_HW, rank=i + 1)
             trace.scores[k] = score
-            if prompt.box is not None:
-                trace.boxes[k] = prompt.box
+            if box is not None:
+                trace.boxes[k] = box
         self.seconds["decode"] += time.perf_counter() - start
+
+    def _answers(
+        self, k: int, embedding: Embedding, numbers: Sequence[int], *, upwards: bool
+    ) -> Iterator[tuple[int, Box | None, NDArray[np.float32], float]]:
+        """Number of a track, the box it asked with, logits (H, W) and score: the mean of two where it has a second box."""
+        asked, owners = [], []
+        for i in numbers:
+            asked.append(self._asked(i, k, upwards=upwards))
+            owners.append(i)
+            second = self.tracks[i].also.get(k)
+            if second is not None and second != asked[-1][0].box:
+                asked.append((Prompt(label=self.tracks[i].label, slice=k, box=second), None))
+                owners.append(i)
+        waiting: dict[int, tuple[NDArray[np.float32], float]] = {}
+        for n, logits_HW, score in decode_slice(self.predictor, embedding, asked):
+            i = owners[n]
+            box = asked[owners.index(i)][0].box
+            if owners.count(i) == 1:
+                yield i, box, logits_HW, score
+            elif i in waiting:
+                other_HW, other = waiting.pop(i)
+                yield i, box, (logits_HW + other_HW) / np.float32(2), (score + other) / 2
+            else:
+                waiting[i] = logits_HW, score
 
     def _go_on(
         self, i: int, mask_HW: NDArray[np.bool_], embedding: Embedding, box: Box | None, directions: set[bool]
