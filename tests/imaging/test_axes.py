@@ -9,7 +9,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from medsam.errors import PromptError
-from medsam.imaging.axes import measure_axes
+from medsam.imaging.axes import longest_of, measure_axes
 
 
 def test_rectangle_of_3_by_4_mm_has_a_diagonal_of_5():
@@ -58,3 +58,13 @@ def test_disc_is_as_wide_as_long():
 def test_an_empty_mask_has_no_axes():
     with pytest.raises(PromptError, match="empty"):
         measure_axes(np.zeros((3, 3), bool), (1, 1), corners=True)
+
+
+@pytest.mark.parametrize("corners", [False, True])
+def test_the_length_alone_is_that_of_the_long_axis(corners):
+    rng = np.random.default_rng(3)
+    masks = [gaussian_filter(rng.normal(size=(20, 24)), 2) > 0.05, np.eye(5, dtype=bool), np.eye(1, dtype=bool)]
+    for mask in masks:
+        assert longest_of(mask, (0.7, 1.3), corners=corners) == measure_axes(mask, (0.7, 1.3), corners=corners).long
+    with pytest.raises(PromptError, match="empty"):
+        longest_of(np.zeros((2, 2), bool), (1, 1), corners=corners)

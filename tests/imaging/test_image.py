@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import medsam
 from medsam.errors import GeometryError, IntensityError, MedsamError, PromptError
-from medsam.imaging.image import move_axis
+from medsam.imaging.image import Grid, move_axis
 from medsam.imaging.modality import Modality, Window
 
 # z to superior 5 mm, y to posterior 2 mm, x to left 1 mm, first voxel at (10, 20, 30)
@@ -236,3 +236,11 @@ def test_a_notebook_shows_one_line() -> None:
     assert repr(medsam.Mask(np.zeros((1, 1, 1), np.uint8), medsam.Grid((1, 1, 1)))) == (
         "Mask(1 x 1 x 1, spacing unknown, empty)"
     )
+
+
+def test_a_part_of_a_grid_lies_where_it_lay():
+    affine = np.array([[0, 0, -0.5, 10], [0, -0.7, 0, 20], [3, 0.1, 0, 30], [0, 0, 0, 1]])
+    part = Grid((6, 5, 4), affine=affine).cut(((1, 3), (2, 5), (0, 4)))
+    assert part.shape == (2, 3, 4)
+    assert np.allclose(part.to_world([[0, 0, 0]]), Grid((6, 5, 4), affine=affine).to_world([[1, 2, 0]]))
+    assert Grid((6, 5, 4)).cut(((1, 3), (2, 5), (0, 4))).spacing_mm is None

@@ -62,7 +62,9 @@ def test_objects_status_measurements_and_exports(served: Served, tmp_path: Path)
     prompt(served, version=0)
     path = f"/api/v1/cases/{served.case}"
     named = served.client.put(f"{path}/objects/1", json={"label": 1, "name": "cyst", "color": [1, 2, 3]})
-    assert named.status_code == 200 and served.client.get(f"{path}/objects").json() == [named.json()]
+    assert named.status_code == 200 and served.client.get(f"{path}/objects").json() == [
+        named.json() | {"locked": False}
+    ]
     assert served.client.put(f"{path}/status", json={"status": "done"}).json()["status"] == "done"
     assert served.client.put(f"{path}/status", json={"status": "finished"}).status_code == 422
     [row] = served.client.get(f"{path}/measurements").json()

@@ -26,7 +26,13 @@ def test_merging_and_deleting_take_the_description_and_undo_brings_it_back(serve
     [row] = served.client.get(path).json()
     assert row["code"] == ["SCT", "52988006", "Lesion"] and whole_mask(served).any()
     move(served, 7, "undo")
-    assert served.client.get(path).json()[0] == {"label": 1, "name": "cyst", "color": [1, 2, 1], "code": None}
+    assert served.client.get(path).json()[0] == {
+        "label": 1,
+        "name": "cyst",
+        "color": [1, 2, 1],
+        "code": None,
+        "locked": False,
+    }
 
 
 def test_an_object_that_another_annotator_drew_keeps_its_name(served: Served) -> None:

@@ -97,4 +97,4 @@ def prompt(served: Served, version: int | None = None, token: str = TOKEN, **mor
 
 
 def whole_mask(served: Served) -> np.ndarray:
-    return decode_runs(served.client.get(f"/api/v1/cases/{served.case}/mask").content)
+    return decode_runs(served.client.get(f"/api/v1/cases/{served.case}/mask").content).unfold()

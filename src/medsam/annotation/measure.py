@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from medsam.errors import GeometryError, PromptError
-from medsam.imaging.axes import Axes, measure_axes
+from medsam.imaging.axes import Axes, longest_of, measure_axes
 from medsam.imaging.cleaning import EVERY_NEIGHBOUR
 from medsam.imaging.image import Grid, Image, Mask
 from medsam.imaging.modality import Modality
@@ -148,14 +148,18 @@ def _parts(mask: NDArray[np.bool_], *, split: bool) -> list[tuple[tuple[int, int
 
 def _largest(part: NDArray[np.bool_], spacing_yx: tuple[float, float]) -> tuple[int, Axes]:
     """The slice with the longest diameter, and its axes; the first of equals."""
-    best: tuple[int, Axes] | None = None
+    best, longest = -1, -1.0
     for index, plane in enumerate(part):
-        if plane.any():
-            axes = measure_axes(plane, spacing_yx, corners=True)
-            if best is None or axes.long > best[1].long + 1e-9:
-                best = (index, axes)
-    assert best is not None  # noqa: S101 - a part has a voxel
-    return best
+        rows, columns = (np.flatnonzero(plane.any(axis=axis)) for axis in (1, 0))
+        if not len(rows):
+            continue
+        diagonal = np.hypot((np.ptp(rows) + 1) * spacing_yx[0], (np.ptp(columns) + 1) * spacing_yx[1])
+        if diagonal <= longest:  # it cannot hold a longer one
+            continue
+        length = longest_of(plane, spacing_yx, corners=True)
+        if length > longest + 1e-9:
+            best, longest = index, length
+    return best, measure_axes(part[best], spacing_yx, corners=True)
 
 
 def _moved(

@@ -216,7 +216,7 @@ class Client:
     def read_mask(self, case: RemoteCase, *, annotator: str | None = None, revision: int | None = None) -> Mask:
         """The mask that one stands at, or another annotator, or an earlier one; with the names of its objects."""
         query = {"annotator": annotator, "revision": revision}
-        labels = decode_runs(self._connection.ask("GET", f"/cases/{case.id}/mask", query=query).content)
+        labels = decode_runs(self._connection.ask("GET", f"/cases/{case.id}/mask", query=query).content).unfold()
         named = read_rows(self._connection.ask("GET", f"/cases/{case.id}/objects"))
         return Mask(
             labels, self.geometry(case).grid, {one["label"]: one["name"] for one in named if one["name"]},

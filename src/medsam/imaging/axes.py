@@ -47,7 +47,7 @@ def measure_axes(mask_HW: NDArray[np.bool_], spacing_yx: tuple[float, float], *,
         PromptError: the mask is empty.
     """
     scale_xy = np.array([spacing_yx[1], spacing_yx[0]])
-    hull = _hull(_rim(mask_HW, corners=corners) * scale_xy)
+    hull = _hull(np.unique(_rim(mask_HW, corners=corners), axis=0) * scale_xy)
     distances = cdist(hull, hull)
     first, second = np.unravel_index(int(distances.argmax()), distances.shape)
     start, stop = hull[first], hull[second]
@@ -61,12 +61,25 @@ def measure_axes(mask_HW: NDArray[np.bool_], spacing_yx: tuple[float, float], *,
     )
 
 
+def longest_of(mask_HW: NDArray[np.bool_], spacing_yx: tuple[float, float], *, corners: bool) -> float:
+    """The length of the long axis alone, in a fraction of the time.
+
+    Args:
+        mask_HW: As for measure_axes, as are the others.
+
+    Raises:
+        PromptError: the mask is empty.
+    """
+    hull = _hull(_rim(mask_HW, corners=corners) * np.array([spacing_yx[1], spacing_yx[0]]))
+    return float(cdist(hull, hull).max())
+
+
 def _point(xy: Points) -> Point:
     return float(xy[0]), float(xy[1])
 
 
 def _rim(mask_HW: NDArray[np.bool_], *, corners: bool) -> Points:
-    """First and last foreground pixel of every row, (N, 2) x y: the hull needs no others."""
+    """First and last foreground pixel of every row, (N, 2) x y, some twice: the hull needs no others."""
     rows = np.flatnonzero(mask_HW.any(axis=1))
     if not len(rows):
         raise PromptError("the mask is empty", expected="an object to measure", fix="skip this slice")
@@ -74,9 +87,10 @@ def _rim(mask_HW: NDArray[np.bool_], *, corners: bool) -> Points:
     first, last = part.argmax(axis=1), mask_HW.shape[1] - 1 - part[:, ::-1].argmax(axis=1)
     points = np.column_stack([np.concatenate([first, last]), np.concatenate([rows, rows])]).astype(np.float64)
     if not corners:
-        return np.unique(points, axis=0)
+        return points
     shifts = np.array([(-0.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (0.5, 0.5)])
-    return np.unique((points[:, None] + shifts).reshape(-1, 2), axis=0)  # (N, 4, 2) -> (4 N, 2)
+    rim: Points = (points[:, None] + shifts).reshape(-1, 2)  # (N, 4, 2) -> (4 N, 2)
+    return rim
 
 
 def _hull(points_N2: Points) -> Points:

@@ -91,11 +91,20 @@ class Grid:
 
     def slice_at(self, index: int) -> Grid:
         """The grid of slice `index` alone, at its place in the patient."""
-        shape = (1, *self.shape[1:])
+        return self.cut(((index, index + 1), (0, self.shape[1]), (0, self.shape[2])))
+
+    def cut(self, bounds: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]) -> Grid:
+        """The grid of a part, at its place in the patient.
+
+        Args:
+            bounds: Half-open along each axis.
+        """
+        (z, z1), (y, y1), (x, x1) = bounds
+        shape = (z1 - z, y1 - y, x1 - x)
         if self.spacing_mm is None:
             return Grid(shape)
         affine = np.array(self.affine)
-        affine[:3, 3] = self.to_world(np.array([[index, 0, 0]]))[0]
+        affine[:3, 3] = self.to_world(np.array([[z, y, x]]))[0]
         return Grid(shape, affine=affine)
 
     def to_world(self, index_N3: np.ndarray) -> NDArray[np.float64]:

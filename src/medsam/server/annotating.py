@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from medsam.annotation.annotate import annotate
 from medsam.annotation.markers import Marker
 from medsam.annotation.study.heads import Head
+from medsam.annotation.study.label_runs import LabelRuns
 from medsam.annotation.study.project import Kind, ProjectCase
 from medsam.errors import PromptError
 from medsam.imaging.image import Grid, Mask
@@ -46,12 +47,12 @@ class Outlined:
     whole: frozenset[int] = frozenset()
 
 
-def labels_of(server: ServerState, case: ProjectCase, revision: int | None) -> tuple[NDArray[np.uint16], Drawn]:
-    """The mask of a saved state, read-only, and its hand-drawn slices; zeros before the first."""
+def mask_of(server: ServerState, case: ProjectCase, revision: int | None) -> tuple[LabelRuns, Drawn]:
+    """The mask of a saved state and its hand-drawn slices; nothing before the first."""
     if revision is None:
-        return np.zeros(case.shape, np.uint16), {}
+        return LabelRuns.empty(case.shape), {}
     state = server.scans.state(revision)
-    return state.labels, state.locked
+    return state.runs, state.locked
 
 
 def segment_slice(
@@ -133,7 +134,7 @@ def segment_neighbours(
 
 
 def save_state(
-    server: ServerState, case: ProjectCase, annotator: str, labels: NDArray[np.integer], *, seen: int, kind: Kind,
+    server: ServerState, case: ProjectCase, annotator: str, labels: NDArray[np.integer] | LabelRuns, *, seen: int, kind: Kind,
     event: Mapping[str, object], locked: Drawn, scores: Collection[SliceScore] | None = None,
 ) -> Head:  # fmt: skip
     """Save a state with what made it; the case is in work from now on.

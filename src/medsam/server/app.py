@@ -21,6 +21,7 @@ from medsam.server import (
     editing,
     embeddings,
     masks,
+    measuring,
     monailabel,
     nninteractive,
     pacs,
@@ -87,7 +88,7 @@ def create_app(project: Project, predictor: Predictor, settings: ServerSettings)
         responses={status: {"model": Problem} for status in REFUSALS},
     )  # fmt: skip
     install_problems(app)
-    ours = (cases, masks, editing, scores, prompting, prompted, embeddings, studying, pacs)
+    ours = (cases, masks, measuring, editing, scores, prompting, prompted, embeddings, studying, pacs)
     for part in (*ours, monailabel, dicom_proxy, nninteractive, samapi):
         app.include_router(part.router)
     app.include_router(editing.codes)

@@ -7,10 +7,13 @@ so that states saved before brushes worked in all planes still mean the same.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
+
+from medsam.annotation.study.label_runs import LabelRuns
 
 Drawn = Mapping[int, frozenset[int]]  # label to numbers
 
@@ -44,44 +47,63 @@ def with_slice(drawn: Drawn, labels: Iterable[int], number: int) -> dict[int, fr
     return more
 
 
-def keep_drawn(before: NDArray[np.integer], after: NDArray[np.integer], drawn: Drawn) -> NDArray[np.uint16]:
-    """Put back what was drawn by hand: on a drawn slice of a label its voxels neither go nor come.
+@dataclass(frozen=True, eq=False)
+class Guard:
+    """What the model may not change: slices drawn by hand, and objects that are locked.
 
     Args:
-        before: (D, H, W).
-        after: What the model made of it.
+        shape: (D, H, W) of the case.
         drawn: Slices by label.
+        kept: Labels that are locked.
     """
-    kept = after.astype(np.uint16, copy=bool(drawn))
-    depth, height, width = before.shape
-    for label, numbers in drawn.items():
-        for number in numbers:
-            axis, index = place_of((depth, height, width), number)
-            old, new = np.moveaxis(before, axis, 0)[index], np.moveaxis(kept, axis, 0)[index]
-            own = (old == label) | (new == label)
-            new[own] = old[own]
-    return kept
+
+    shape: tuple[int, int, int]
+    drawn: Drawn
+    kept: Collection[int] = ()
+
+    def over(self, before: LabelRuns, after: LabelRuns) -> LabelRuns:
+        """A mask of the model with what it may not change put back."""
+        if self.kept or any(self.drawn.values()):
+            for k in after.changed(before):
+                after = after.with_plane(0, k, self.over_plane(0, k, before.plane(0, k), after.plane(0, k)))
+        return after
+
+    def over_plane(
+        self, axis: int, index: int, before_HW: NDArray[np.integer], after_HW: NDArray[np.integer]
+    ) -> NDArray[np.integer]:
+        """A slice of the model with what it may not change put back: voxels of a label neither go nor come."""
+        found = after_HW.copy()
+        if self.kept:
+            _put_back(before_HW, found, list(self.kept))
+        for label, numbers in self.drawn.items():
+            for number in numbers:
+                line = _line_in(self.shape, number, axis, index)
+                if line is not None:
+                    _put_back(before_HW[line], found[line], [label])
+        return found
+
+    def release(
+        self, label: int, axis: int, index: int, before_HW: NDArray[np.integer], after_HW: NDArray[np.integer]
+    ) -> Guard:
+        """Without the drawn slices of a label on which a slice of the model changes it; its others stay."""
+        changed = (before_HW == label) != (after_HW == label)
+        own = self.drawn.get(label, frozenset())
+        lines = {number: _line_in(self.shape, number, axis, index) for number in own}
+        left = frozenset(n for n, line in lines.items() if line is None or not changed[line].any())
+        others = {n: numbers for n, numbers in self.drawn.items() if n != label}
+        return replace(self, drawn={**others, label: left} if left else others)
 
 
-def keep_objects(
-    before: NDArray[np.integer], after: NDArray[np.integer], labels: Collection[int]
-) -> NDArray[np.uint16]:
-    """Put back objects that are locked: their voxels neither go nor come."""
-    kept = after.astype(np.uint16, copy=bool(labels))  # a copy of a large scan takes longer than the model's answer
-    if labels:
-        own = np.isin(before, list(labels)) | np.isin(after, list(labels))
-        kept[own] = before[own]
-    return kept
+def _put_back(before: NDArray[np.integer], after: NDArray[np.integer], labels: list[int]) -> None:
+    own = np.isin(before, labels) | np.isin(after, labels)
+    after[own] = before[own]
 
 
-def release_changed(drawn: Drawn, label: int, before: NDArray[np.integer], after: NDArray[np.integer]) -> Drawn:
-    """The drawn slices without those of a label on which a result changes it; its others stay."""
-    changed = (before == label) != (after == label)
-    depth, height, width = before.shape
-    left = set()
-    for number in drawn.get(label, ()):
-        axis, index = place_of((depth, height, width), number)
-        if not np.moveaxis(changed, axis, 0)[index].any():
-            left.add(number)
-    others = {n: own for n, own in drawn.items() if n != label}
-    return {**others, label: frozenset(left)} if left else others
+def _line_in(shape_DHW: tuple[int, int, int], number: int, axis: int, index: int) -> tuple[slice, slice] | None:
+    """Where a drawn slice meets a slice across an axis, as a window of the latter; None where they do not meet."""
+    own, at = place_of(shape_DHW, number)
+    if own == axis:
+        return (slice(None), slice(None)) if at == index else None
+    rows_first = own == min(other for other in range(3) if other != axis)
+    line = slice(at, at + 1)
+    return (line, slice(None)) if rows_first else (slice(None), line)

@@ -9,17 +9,17 @@ from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Query, Response
-from numpy.typing import NDArray
 
 from medsam.annotation.interpolation import interpolate_masks
+from medsam.annotation.study.label_runs import LabelRuns
 from medsam.annotation.study.project import ProjectCase
 from medsam.errors import PromptError
 from medsam.evaluation.metrics import TOLERANCE_MM, dice, normalized_surface_distance
 from medsam.imaging.image import Mask
 from medsam.imaging.reshaping import reshape_object
 from medsam.io.codes import search_codes
-from medsam.server.annotating import labels_of, save_state
-from medsam.server.drawn import Drawn, by_axis, keep_objects, number_of, with_slice
+from medsam.server.annotating import mask_of, save_state
+from medsam.server.drawn import Drawn, Guard, by_axis, number_of, with_slice
 from medsam.server.masks import revision_of
 from medsam.server.object_changes import Row, apply_changes, change_object
 from medsam.server.problems import NotFound
@@ -49,7 +49,7 @@ class _Before:
 
     server: ServerState
     case: ProjectCase
-    labels: NDArray[np.uint16] = field(repr=False)
+    mask: LabelRuns = field(repr=False)
     drawn: Drawn
     scores: list[SliceScore]
 
@@ -61,10 +61,8 @@ class _Before:
         """The array axis of a plane that has these slices."""
         axis = self.server.scans.open(self.case).axis(plane)
         for index in slices:
-            if index >= self.labels.shape[axis]:
-                raise NotFound(
-                    f"slice {index}", expected=f"0 to {self.labels.shape[axis] - 1}", fix="choose one of them"
-                )
+            if index >= self.case.shape[axis]:
+                raise NotFound(f"slice {index}", expected=f"0 to {self.case.shape[axis] - 1}", fix="choose one of them")
         return axis
 
 
@@ -77,7 +75,7 @@ class _After:
         always: Whether it is saved although no voxel changed.
     """
 
-    labels: NDArray[np.integer] = field(repr=False)
+    mask: LabelRuns
     drawn: Drawn
     scores: list[SliceScore]
     objects: list[Row] = field(default_factory=list)
@@ -90,12 +88,12 @@ def take_step(
 ) -> StepOut:
     """Change the mask or its objects; one step of undo. A step that changes nothing is not saved."""
     with conflicts_shown(server, case.id, me, seen):
-        labels, drawn = labels_of(server, case, server.project.head(case.id, me).revision)
-        before = _Before(server, case, labels, drawn, head_scores(server, case, me))
+        mask, drawn = mask_of(server, case, server.project.head(case.id, me).revision)
+        before = _Before(server, case, mask, drawn, head_scores(server, case, me))
         _refuse_locked(asked)
         after = _apply(asked.do, before)
-        kept = keep_objects(labels, after.labels, asked.kept)
-        changed = int(np.count_nonzero(kept != labels))
+        kept = Guard(case.shape, {}, asked.kept).over(mask, after.mask)
+        changed = sum(int(np.count_nonzero(kept.plane(0, k) != mask.plane(0, k))) for k in kept.changed(mask))
         head = None
         if changed or after.always:
             event = {"step": asked.do.model_dump(mode="json", exclude_defaults=True), "objects": after.objects}
@@ -123,17 +121,17 @@ def _apply(step: Step, before: _Before) -> _After:
 
 @_apply.register
 def _reshape(step: ReshapeStep, before: _Before) -> _After:
-    labels, drawn = before.labels.copy(), before.drawn
-    spacing = before.spacing_mm
+    mask, spacing = before.mask, before.spacing_mm
     if step.slice is None:
-        shaped = reshape_object(labels, step.label, step.how, by_mm=step.by, spacing_mm=spacing)
-        return _After(shaped, drawn, before.scores)
+        shaped = reshape_object(mask.unfold(), step.label, step.how, by_mm=step.by, spacing_mm=spacing)
+        return _After(LabelRuns.of(shaped, like=mask), before.drawn, before.scores)
     axis = before.axis(step.plane, step.slice)
     turned = None if spacing is None else (spacing[axis], *(spacing[at] for at in range(3) if at != axis))
-    one = np.moveaxis(labels, axis, 0)[step.slice : step.slice + 1]
-    one[:] = reshape_object(one, step.label, step.how, by_mm=step.by, spacing_mm=turned)  # type: ignore[arg-type]
+    one_1HW = mask.plane(axis, step.slice)[None]
+    shaped = reshape_object(one_1HW, step.label, step.how, by_mm=step.by, spacing_mm=turned)  # type: ignore[arg-type]
     return _After(
-        labels, with_slice(drawn, [step.label], number_of(before.case.shape, axis, step.slice)),
+        mask.with_plane(axis, step.slice, shaped[0]),
+        with_slice(before.drawn, [step.label], number_of(before.case.shape, axis, step.slice)),
         _without(before.scores, step.label, axis, {step.slice}),
     )  # fmt: skip
 
@@ -145,44 +143,44 @@ def _interpolate(step: InterpolateStep, before: _Before) -> _After:
         raise PromptError(
             f"slices {step.first} and {step.last}", expected="slices between them", fix="choose two further apart"
         )
-    labels, spacing = before.labels.copy(), before.spacing_mm
-    planes = np.moveaxis(labels, axis, 0)
-    own = planes == step.label
+    mask, spacing = before.mask, before.spacing_mm
+    ends = [mask.plane(axis, k) == step.label for k in (step.first, step.last)]
     ratio = (1.0, 1.0) if spacing is None else tuple(spacing[at] for at in range(3) if at != axis)
-    made = interpolate_masks(own[step.first], own[step.last], step.last - step.first - 1, ratio)  # type: ignore[arg-type]
+    made = interpolate_masks(ends[0], ends[1], step.last - step.first - 1, ratio)  # type: ignore[arg-type]
     stay = set(by_axis(before.case.shape, before.drawn).get(step.label, {}).get(axis, []))
-    for k, mask_HW in enumerate(made, start=step.first + 1):
+    for k, own_HW in enumerate(made, start=step.first + 1):
         if k not in stay:
-            planes[k][own[k] & ~mask_HW] = 0
-            planes[k][mask_HW & (planes[k] == 0)] = step.label
+            plane = mask.plane(axis, k)
+            plane[(plane == step.label) & ~own_HW] = 0
+            plane[own_HW & (plane == 0)] = step.label
+            mask = mask.with_plane(axis, k, plane)
     between = set(range(step.first + 1, step.last)) - stay
-    return _After(labels, before.drawn, _without(before.scores, step.label, axis, between))
+    return _After(mask, before.drawn, _without(before.scores, step.label, axis, between))
 
 
 @_apply.register
 def _merge(step: MergeStep, before: _Before) -> _After:
     if step.label == step.into:
         raise PromptError(f"object {step.label} twice", expected="two objects", fix="choose another to merge with")
-    labels, drawn = before.labels.copy(), dict(before.drawn)
-    labels[labels == step.label] = step.into
+    drawn = dict(before.drawn)
     drawn[step.into] = drawn.get(step.into, frozenset()) | drawn.pop(step.label, frozenset())
     gone = change_object(before.server, before.case, step.label, None)
-    return _After(labels, drawn, [s for s in before.scores if s.label != step.label], [gone], always=True)
+    scores = [s for s in before.scores if s.label != step.label]
+    return _After(before.mask.replace(step.label, step.into), drawn, scores, [gone], always=True)
 
 
 @_apply.register
 def _delete(step: DeleteStep, before: _Before) -> _After:
-    labels = before.labels.copy()
-    labels[labels == step.label] = 0
     drawn = {label: own for label, own in before.drawn.items() if label != step.label}
     gone = change_object(before.server, before.case, step.label, None)
-    return _After(labels, drawn, [s for s in before.scores if s.label != step.label], [gone], always=True)
+    scores = [s for s in before.scores if s.label != step.label]
+    return _After(before.mask.replace(step.label, 0), drawn, scores, [gone], always=True)
 
 
 @_apply.register
 def _describe(step: DescribeStep, before: _Before) -> _After:
     described = change_object(before.server, before.case, step.object.label, step.object)
-    return _After(before.labels, before.drawn, before.scores, [described], always=True)
+    return _After(before.mask, before.drawn, before.scores, [described], always=True)
 
 
 @_apply.register
@@ -190,21 +188,25 @@ def _release(step: ReleaseStep, before: _Before) -> _After:
     number = number_of(before.case.shape, before.axis(step.plane, step.slice), step.slice)
     own = before.drawn.get(step.label, frozenset())
     drawn = {**before.drawn, step.label: own - {number}}
-    return _After(before.labels, drawn, before.scores, always=number in own)
+    return _After(before.mask, drawn, before.scores, always=number in own)
 
 
 @_apply.register
 def _take(step: TakeStep, before: _Before) -> _After:
     revision = revision_of(before.server, before.case.id, None, step.revision)
-    theirs, drawn = labels_of(before.server, before.case, revision)
+    theirs, drawn = mask_of(before.server, before.case, revision)
     scores = scores_of(before.server, revision)
     if step.label is None:
         return _After(theirs, drawn, scores)
-    labels = np.where(before.labels == step.label, 0, before.labels)
-    labels[theirs == step.label] = step.label
+    mask = before.mask.replace(step.label, 0)
+    for k, one in enumerate(theirs.slices):
+        if step.label in one.ids:
+            plane = mask.plane(0, k)
+            plane[theirs.plane(0, k) == step.label] = step.label
+            mask = mask.with_plane(0, k, plane)
     others = {label: own for label, own in before.drawn.items() if label != step.label}
     return _After(
-        labels, {**others, step.label: drawn.get(step.label, frozenset())},
+        mask, {**others, step.label: drawn.get(step.label, frozenset())},
         [s for s in before.scores if s.label != step.label] + [s for s in scores if s.label == step.label],
     )  # fmt: skip
 
@@ -229,8 +231,8 @@ def compare(
 ) -> list[ComparisonView]:  # fmt: skip
     """How well one's own mask agrees with another version of the case, object by object."""
     grid = server.scans.open(case).stored.grid
-    mine = labels_of(server, case, server.project.head(case.id, me).revision)[0]
-    theirs = labels_of(server, case, revision_of(server, case.id, None, revision))[0]
+    mine = mask_of(server, case, server.project.head(case.id, me).revision)[0].unfold()
+    theirs = mask_of(server, case, revision_of(server, case.id, None, revision))[0].unfold()
     sizes: list[Mapping[int, int]] = [
         dict(zip(*(part.tolist() for part in np.unique(one, return_counts=True)), strict=True))
         for one in (mine, theirs)

@@ -6,7 +6,6 @@ import math
 import tempfile
 import zipfile
 from collections.abc import Callable
-from dataclasses import asdict, replace
 from pathlib import Path
 from shutil import rmtree
 from typing import Annotated
@@ -18,19 +17,18 @@ from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
-from medsam.annotation.measure import measure, measure_intensity
 from medsam.annotation.study.heads import Head
 from medsam.annotation.study.label_runs import encode_runs
 from medsam.errors import DataError, GeometryError, InputFileError, OutputError
-from medsam.imaging.image import Grid, Mask
+from medsam.imaging.image import Mask
 from medsam.io.suffixes import FORMATS
 from medsam.jobs.project import read_current_mask, read_options
-from medsam.server.annotating import labels_of, save_state
+from medsam.server.annotating import mask_of, save_state
 from medsam.server.drawn import number_of, with_slice
 from medsam.server.object_changes import apply_changes
 from medsam.server.problems import NotFound
 from medsam.server.scans import wire_values
-from medsam.server.schemas import HeadView, Index, MeasurementView, MoveView, PlaneName
+from medsam.server.schemas import HeadView, Index, MoveView, PlaneName
 from medsam.server.scores import drop_scores, head_scores
 from medsam.server.state import (
     Annotator,
@@ -88,7 +86,11 @@ def revision_of(server: ServerState, case_id: str, annotator: str | None, revisi
     if revision is None:
         assert annotator is not None  # noqa: S101 - who asks for no revision names somebody
         return server.project.head(case_id, annotator).revision
-    if revision not in {reached for _, _, reached, _ in server.project.history(case_id)}:
+    try:
+        own = server.scans.state(revision).case_id == case_id
+    except DataError:  # there is none, or it is damaged, which is told when its mask is asked for
+        own = revision in {reached for _, _, reached, _ in server.project.history(case_id)}
+    if not own:
         raise NotFound(f"revision {revision}", expected="a revision of the case", fix="ask for its history")
     return revision
 
@@ -98,13 +100,13 @@ def mask_runs(
     *, case: Case, server: Server, me: Annotator, annotator: OfWhom = None, revision: OfRevision = None,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:  # fmt: skip
-    """The whole mask as compressed label runs (MLR1)."""
+    """The whole mask as compressed label runs (MLR2)."""
     found = revision_of(server, case.id, annotator or me, revision)
     headers = {"ETag": f'"r{found or 0}"', "Cache-Control": "private, no-cache"}
     if if_none_match is not None and headers["ETag"] in if_none_match:
         return Response(status_code=304, headers=headers)
-    labels, _ = labels_of(server, case, found)
-    return Response(encode_runs(labels), media_type="application/octet-stream", headers=headers)
+    mask, _ = mask_of(server, case, found)
+    return Response(encode_runs(mask), media_type="application/octet-stream", headers=headers)
 
 
 @router.get("/mask/{plane}/{index}", response_class=Response, responses={200: OCTETS})
@@ -114,12 +116,12 @@ def mask_slice(
 ) -> Response:  # fmt: skip
     """Labels of one slice, row by row, uint8 or little-endian uint16 as X-Dtype says."""
     found = revision_of(server, case.id, annotator or me, revision)
-    labels, _ = labels_of(server, case, found)
+    mask, _ = mask_of(server, case, found)
     axis = server.scans.open(case).axis(plane)
-    if index >= labels.shape[axis]:
-        raise NotFound(f"slice {index}", expected=f"0 to {labels.shape[axis] - 1}", fix="ask for one of them")
-    values = np.take(labels, index, axis=axis)
-    values = wire_values(values.astype(np.uint8) if values.max(initial=0) < 256 else values)
+    if index >= case.shape[axis]:
+        raise NotFound(f"slice {index}", expected=f"0 to {case.shape[axis] - 1}", fix="ask for one of them")
+    labels = mask.plane(axis, index)
+    values = wire_values(labels.astype(np.uint8) if labels.max(initial=0) < 256 else labels)
     headers = {
         "X-Shape": ",".join(map(str, values.shape)), "X-Dtype": values.dtype.str.replace("|", ""),
         "ETag": f'"r{found or 0}-{plane}-{index}"', "Cache-Control": "private, no-cache",
@@ -162,13 +164,11 @@ def _save_edit(
             f"{len(data)} bytes of {dtype}", expected=f"{height} x {width} labels", fix="send the whole slice"
         )
     with conflicts_shown(server, case.id, me, seen):
-        before, locked = labels_of(server, case, server.project.head(case.id, me).revision)
-        labels = before.copy()
-        old, new = (np.moveaxis(values, axis, 0)[index] for values in (before, labels))
-        new[:] = np.frombuffer(data, dtype).reshape(height, width)
+        before, locked = mask_of(server, case, server.project.head(case.id, me).revision)
+        old, new = before.plane(axis, index), np.frombuffer(data, dtype).reshape(height, width)
         changed = [int(n) for n in np.unique(np.concatenate([old[old != new], new[old != new]])) if n]
         head = save_state(
-            server, case, me, labels, seen=seen, kind="edit", event={"plane": plane, "slice": index},
+            server, case, me, before.with_plane(axis, index, new), seen=seen, kind="edit", event={"plane": plane, "slice": index},
             locked=with_slice(locked, changed, number_of(case.shape, axis, index)),
             scores=drop_scores(head_scores(server, case, me), changed, axis, index),
         )  # fmt: skip
@@ -202,32 +202,6 @@ def redo(*, case: Case, server: Server, me: Annotator, seen: RequiredVersion, re
     if reached is not None:
         apply_changes(server, case, server.scans.state(reached).event, "after")
     return _tagged(response, view)
-
-
-@router.get("/measurements")
-def measurements(
-    *, case: Case, server: Server, me: Annotator, annotator: OfWhom = None, components: bool = False
-) -> list[MeasurementView]:
-    """Volume, diameters and values of each object; in pixels where the spacing is unknown; none where nothing is drawn."""
-    if annotator is None and server.project.head(case.id, me).revision is None:
-        return []  # all was undone
-    stored = server.scans.open(case).stored
-    mask = read_current_mask(server.project, case, annotator or me, stored)
-    if not mask.ids:
-        return []  # all was erased again
-    placed = mask.grid.spacing_mm is not None
-    rows = measure(
-        mask if placed else replace(mask, grid=Grid(mask.grid.shape, spacing_mm=(1, 1, 1))), components=components
-    )
-    inside = {} if components else measure_intensity(stored, mask)
-    views = []
-    for row in rows:
-        facts = {name: value for name, value in asdict(row).items() if name in MeasurementView.model_fields}
-        if not placed:
-            facts |= {"volume_ml": None, "long_axis_mm": None, "short_axis_mm": None}
-            facts |= {"long_axis_px": row.long_axis_mm, "short_axis_px": row.short_axis_mm}
-        views.append(MeasurementView(**facts, **(asdict(inside[row.label]) if row.label in inside else {})))
-    return views
 
 
 @router.get("/export", response_class=FileResponse)

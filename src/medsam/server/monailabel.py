@@ -33,7 +33,7 @@ from medsam.io.dicom.pacs_address import UID
 from medsam.io.formats import read_image, read_mask
 from medsam.io.suffixes import find_suffix
 from medsam.jobs.project import read_current_mask, read_options
-from medsam.server.annotating import labels_of, save_state
+from medsam.server.annotating import mask_of, save_state
 from medsam.server.cases import add_upload, new_upload
 from medsam.server.masks import write_export
 from medsam.server.monailabel_messages import (
@@ -283,7 +283,7 @@ async def put_label(request: Request, server: Server, me: Annotator, image: str)
             item = known.get(label, ProjectObject(label, name, None, None))
             server.project.set_object(case.id, replace(item, name=name))
         head = server.project.head(case.id, me)
-        _, locked = labels_of(server, case, head.revision)  # what was drawn here by hand stays so for the model
+        _, locked = mask_of(server, case, head.revision)  # what was drawn here by hand stays so for the model
         save_state(
             server, case, me, mask.labels, seen=head.version, kind="import", event={"by": "monailabel"}, locked=locked
         )
@@ -367,11 +367,7 @@ def _answer(server: ServerState, asked: _Asked) -> Segmentation:
         if MODELS[asked.model] == 3:
             server.worker.give_way()
 
-    image = (
-        ready_image(read_image(asked.scan), server.settings)
-        if asked.scan
-        else _ready_case(server, cast(ProjectCase, asked.case))
-    )
+    image = ready_image(read_image(asked.scan), server.settings) if asked.scan else _ready_case(server, asked.case)
     clicks = "point" in server.predictor.manifest.prompts
     if asked.scribbles is not None:
         drawn, before = scribbled_prompts(read_mask(asked.scribbles, reference=image.grid))
@@ -397,6 +393,6 @@ def _dicom_seg(mask: Mask, name: str, case: ProjectCase | None) -> Response:
     )
 
 
-def _ready_case(server: ServerState, case: ProjectCase) -> Image:
-    scan = server.scans.open(case)
+def _ready_case(server: ServerState, case: ProjectCase | None) -> Image:
+    scan = server.scans.open(cast(ProjectCase, case))
     return scan.image if scan.bounds is not None else ready_image(scan.stored, server.settings)

@@ -44,6 +44,4 @@ def apply_changes(
 
 def _is_drawn(server: ServerState, case: ProjectCase, label: int) -> bool:
     heads = (server.project.head(case.id, who) for who in server.project.annotators(case.id))
-    return any(
-        head.revision is not None and bool((server.scans.state(head.revision).labels == label).any()) for head in heads
-    )
+    return any(head.revision is not None and label in server.scans.state(head.revision).runs.ids for head in heads)

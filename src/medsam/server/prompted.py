@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-import numpy as np
 from fastapi import APIRouter
 
 from medsam.annotation.study.project import ProjectCase
-from medsam.server.annotating import labels_of
+from medsam.server.annotating import mask_of
 from medsam.server.schemas import PlaneName, PromptView
 from medsam.server.state import Annotator, Case, Server, ServerState
 
@@ -23,9 +22,9 @@ def read_prompts(*, case: Case, server: Server, me: Annotator) -> list[PromptVie
     revision = server.project.head(case.id, me).revision
     if revision is None:
         return []
-    labels, _ = labels_of(server, case, revision)
+    mask, _ = mask_of(server, case, revision)
     found = _drawn(server, case, revision)
-    return [one for one in found.values() if bool((np.take(labels, one.slice, axis=one.axis) == one.label).any())]
+    return [one for one in found.values() if bool((mask.plane(one.axis, one.slice) == one.label).any())]
 
 
 def _drawn(server: ServerState, case: ProjectCase, revision: int) -> dict[Spot, PromptView]:

@@ -18,22 +18,23 @@ from fastapi.responses import StreamingResponse
 from numpy.typing import NDArray
 
 from medsam.annotation.markers import Marker
+from medsam.annotation.study.label_runs import LabelRuns
 from medsam.annotation.study.project import ProjectCase
 from medsam.errors import MedsamError, PromptError
 from medsam.imaging.prompts import Prompt
 from medsam.server.annotating import (
     event_of,
-    labels_of,
+    mask_of,
     save_state,
     segment_neighbours,
     segment_objects,
     segment_slice,
 )
-from medsam.server.drawn import by_axis, keep_drawn, keep_objects, release_changed
+from medsam.server.drawn import Guard, by_axis
 from medsam.server.embeddings import embed_ahead
 from medsam.server.problems import NotFound, Stale
 from medsam.server.schemas import HeadView, JobIn, JobView, Problem, PromptIn, PromptOut, SliceMask
-from medsam.server.scores import head_scores, replace_scores
+from medsam.server.scores import replace_scores, scores_of
 from medsam.server.state import (
     Annotator,
     Case,
@@ -118,29 +119,31 @@ def _answer(server: ServerState, case: ProjectCase, me: str, asked: PromptIn, se
     scan = server.scans.open(case)
     axis = scan.axis(asked.plane)
     prompt = Prompt(asked.label, asked.slice, asked.box, tuple(asked.points), tuple(asked.point_labels))
-    before, locked = labels_of(server, case, server.project.head(case.id, me).revision)
+    stood = server.project.head(case.id, me).revision
+    before, locked = mask_of(server, case, stood)
     if asked.slice >= before.shape[axis]:
         raise PromptError(
             f"slice is {asked.slice}", expected=f"0 to {before.shape[axis] - 1}", fix="choose one of them"
         )
-    found = segment_slice(server, scan, axis, prompt, np.take(before, asked.slice, axis=axis))
-    head = None
+    before_HW = before.plane(axis, asked.slice)
+    found = segment_slice(server, scan, axis, prompt, before_HW)
+    after_HW, head = found.mask.labels[0], None
     if asked.save and seen is not None:
-        after = before.copy()
-        np.moveaxis(after, axis, 0)[asked.slice] = found.mask.labels[0]
-        locked = release_changed(locked, asked.label, before, after) if asked.release else locked
+        guard = Guard(case.shape, locked, asked.kept)
+        guard = guard.release(asked.label, axis, asked.slice, before_HW, after_HW) if asked.release else guard
+        kept_HW = guard.over_plane(axis, asked.slice, before_HW, after_HW)
+        given = {asked.label: {asked.slice: found.scores[0]}}
         with conflicts_shown(server, case.id, me, seen):
             moved = save_state(
-                server, case, me, keep_drawn(before, keep_objects(before, after, asked.kept), locked), seen=seen,
-                kind="prompt", event=event_of(prompt, asked.plane, found.seconds, asked.axes), locked=locked,
-                scores=replace_scores(
-                    head_scores(server, case, me), {asked.label: {asked.slice: found.scores[0]}}, axis
-                ),
+                server, case, me, before.with_plane(axis, asked.slice, kept_HW), seen=seen, kind="prompt",
+                event=event_of(prompt, asked.plane, found.seconds, asked.axes), locked=guard.drawn,
+                scores=replace_scores(scores_of(server, stood), given, axis),
             )  # fmt: skip
         head = head_view(server, case.id, me, moved)
     embed_ahead(server, scan.image.move_axis(axis), asked.slice)
-    own = found.mask.labels[0] == asked.label
-    return PromptOut(mask=_slice_mask(own), score=found.scores[0], seconds=dict(found.seconds), head=head)
+    return PromptOut(
+        mask=_slice_mask(after_HW == asked.label), score=found.scores[0], seconds=dict(found.seconds), head=head
+    )
 
 
 def _slice_mask(mask_HW: NDArray[np.bool_]) -> SliceMask:
@@ -185,24 +188,26 @@ def _run(
     try:
         progress(0, 0)
         scan = server.scans.open(case)
-        before, locked = labels_of(server, case, server.project.head(case.id, job.annotator).revision)
+        stood = server.project.head(case.id, job.annotator).revision
+        before, locked = mask_of(server, case, stood)
+        previous = before.unfold()
         axis = scan.axis(asked.plane)
         if asked.neighbours is not None:
             drawn = by_axis(case.shape, locked).get(asked.neighbours.label, {}).get(axis, [])
             found = segment_neighbours(
-                server, scan, axis, asked.neighbours, previous=before, stay={*drawn, *asked.neighbours.stay},
+                server, scan, axis, asked.neighbours, previous=previous, stay={*drawn, *asked.neighbours.stay},
                 progress=progress,
             )  # fmt: skip
         else:
-            found = segment_objects(server, scan, axis, work, asked, previous=before, progress=progress)
+            found = segment_objects(server, scan, axis, work, asked, previous=previous, progress=progress)
         named = {one.label for one in work}
         locked = {n: own for n, own in locked.items() if not (asked.release and n in named)}
+        after = Guard(case.shape, locked, asked.kept).over(before, LabelRuns.of(found.labels, like=before))
         event = {**asked.model_dump(exclude_defaults=True), "seconds": dict(found.seconds)}
-        scores = replace_scores(head_scores(server, case, job.annotator), found.scores, axis, whole=found.whole)
+        scores = replace_scores(scores_of(server, stood), found.scores, axis, whole=found.whole)
         with conflicts_shown(server, case.id, job.annotator, seen):
             head = save_state(
-                server, case, job.annotator, keep_drawn(before, keep_objects(before, found.labels, asked.kept), locked),
-                seen=seen, kind="model", event=event, locked=locked, scores=scores,
+                server, case, job.annotator, after, seen=seen, kind="model", event=event, locked=locked, scores=scores,
             )  # fmt: skip
         note_answer(server, case.id, job.annotator, job.asked_at)
         if asked.neighbours is not None:

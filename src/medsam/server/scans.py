@@ -5,20 +5,23 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medsam.annotation.study.label_runs import SliceRuns
 from medsam.annotation.study.project import Project, ProjectCase, Revision
 from medsam.errors import IntensityError
 from medsam.imaging.image import Image, find_slice_axis
 from medsam.imaging.intensity import find_intensity_bounds, normalize
 from medsam.jobs.project import read_case, read_options
+from medsam.server.schemas import MeasurementView
 
 MAX_BYTES = 2 << 30  # of stored voxels of all open scans together; the one that is asked for is always kept
-MAX_STATES = 4  # decoded masks
+Slices = tuple[tuple[int, SliceRuns], ...]  # those that hold an object, with their places
+MAX_STATES = 32  # as runs, which share the slices that are equal
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +32,13 @@ class OpenScan:
         stored: As read.
         window: Of a CT whose file carries none, or another than the file's.
         fingerprint: Names its voxels.
+        measured: What was found of an object, and in which slices: {(label, whether by parts): (slices, rows)}.
     """
 
     stored: Image
     window: str | None
     fingerprint: str
+    measured: dict[tuple[int, bool], tuple[Slices, list[MeasurementView]]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def image(self) -> Image:
@@ -106,8 +111,8 @@ class OpenScans:
             if revision in self._states:
                 self._states.move_to_end(revision)
                 return self._states[revision]
-        state = self._project.revision(revision)
-        state.labels.setflags(write=False)
+            known = dict(self._states)
+        state = self._project.revision(revision, known)
         with self._lock:
             self._states[revision] = state
             while len(self._states) > MAX_STATES:

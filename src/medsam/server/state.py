@@ -112,8 +112,7 @@ def head_view(server: ServerState, case_id: str, annotator: str, head: Head | No
     if head.revision is None:
         return HeadView(annotator=annotator, version=head.version, revision=None)
     state = server.scans.state(head.revision)
-    depth, height, width = state.labels.shape
-    drawn = by_axis((depth, height, width), state.locked)
+    drawn = by_axis(state.runs.shape, state.locked)
     return HeadView(
         annotator=annotator, version=head.version, revision=head.revision, kind=state.kind, at=state.at, drawn=drawn,
         locked={label: axes[0] for label, axes in drawn.items() if 0 in axes},

@@ -25,7 +25,7 @@ from medsam.annotation.study.database import (
     take_turn,
 )
 from medsam.annotation.study.heads import Head, move_head, read_head, undone_revisions
-from medsam.annotation.study.label_runs import decode_runs, encode_runs
+from medsam.annotation.study.label_runs import LabelRuns, decode_runs, encode_runs
 from medsam.annotation.study.rows import (
     STATUSES,
     Kind,
@@ -170,13 +170,13 @@ class Project:
             return list(connection.execute(query).scalars())
 
     def save(
-        self, case_id: str, annotator: str, labels_DHW: NDArray[np.integer], *, seen: int, kind: Kind,
+        self, case_id: str, annotator: str, labels_DHW: NDArray[np.integer] | LabelRuns, *, seen: int, kind: Kind,
         event: Mapping[str, object] | None = None, locked: Mapping[int, frozenset[int]] | None = None,
     ) -> tuple[int, Head]:  # fmt: skip
         """Save a state of a case. When this returns, it is on the disk.
 
         Args:
-            labels_DHW: The whole mask, of the case's shape.
+            labels_DHW: The whole mask, of the case's shape; of runs only the slices that are new are packed.
             seen: The version of the head that this state was made from.
             kind: What made it.
             event: What made it, in JSON values; no patient data.
@@ -232,8 +232,11 @@ class Project:
                 raise DataError("nothing to redo", expected="a state that was undone", fix="undo first")
             return move_head(connection, case_id, annotator, seen=seen, to=undone[-1], kind="redo")
 
-    def revision(self, revision_id: int) -> Revision:
+    def revision(self, revision_id: int, known: Mapping[int, Revision] | None = None) -> Revision:
         """One saved state with its mask.
+
+        Args:
+            known: States that were read before, by id; with its parent among them it shares the slices that are equal.
 
         Raises:
             DataError: there is none of this id, or it is damaged.
@@ -242,7 +245,7 @@ class Project:
             row = connection.execute(select(REVISIONS).where(REVISIONS.c.id == revision_id)).mappings().first()
         if row is None:
             raise DataError(f"revision {revision_id}", expected="a revision of the project", fix="ask for the history")
-        return read_revision(row)
+        return read_revision(row, known)
 
     def current(self, case_id: str, annotator: str) -> Revision | None:
         """The state an annotator stands at; None before the first."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import RowMapping
 
-from medsam.annotation.study.label_runs import decode_runs
+from medsam.annotation.study.label_runs import LabelRuns, decode_runs
 
 Status = Literal["new", "in work", "done", "reviewed"]
 Kind = Literal["prompt", "model", "edit", "import", "consensus"]
@@ -65,23 +65,30 @@ class Revision:
 
     Args:
         id: Grows with time.
+        case_id: Of which case.
         parent: What it was made from; None for the first.
         annotator: Who saved it.
         kind: What made it.
         at: Seconds since 1970.
         event: Prompts, markers, model, weights, window, seconds: what made it, as saved.
         locked: {label: slices drawn by hand}, which a model result does not overwrite.
-        labels: (D, H, W), uint16.
+        runs: The mask, of the case's shape.
     """
 
     id: int
+    case_id: str
     parent: int | None
     annotator: str
     kind: Kind
     at: float
     event: Mapping[str, object]
     locked: Mapping[int, frozenset[int]]
-    labels: NDArray[np.uint16] = field(repr=False)
+    runs: LabelRuns = field(repr=False)
+
+    @property
+    def labels(self) -> NDArray[np.uint16]:
+        """The mask unfolded, at every call: (D, H, W), uint16."""
+        return self.runs.unfold()
 
 
 def find_case_name(row: RowMapping) -> ProjectCase:
@@ -106,20 +113,25 @@ def read_object(row: RowMapping) -> ProjectObject:
     )
 
 
-def read_revision(row: RowMapping) -> Revision:
+def read_revision(row: RowMapping, known: Mapping[int, Revision] | None = None) -> Revision:
     """A row of `revisions`, its mask unpacked.
+
+    Args:
+        known: Others by id; slices in which it does not differ from its parent are shared with that one.
 
     Raises:
         DataError: the mask is damaged.
     """
     locked = {int(label): frozenset(slices) for label, slices in row["locked"].items()}
+    parent = (known or {}).get(row["parent"])
     return Revision(
         row["id"],
+        row["case_id"],
         row["parent"],
         row["annotator"],
         row["kind"],
         row["at"],
         row["event"],
         locked,
-        decode_runs(row["mask"]),
+        decode_runs(row["mask"], like=None if parent is None else parent.runs),
     )

@@ -1,4 +1,4 @@
-"""Keep with each object whether it is locked."""
+"""Masks may be packed slice by slice (MLR2) from here on, which an older medsam cannot read; objects can be locked."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Objects of older projects are not locked."""
+    """Objects of older projects are not locked; masks that were packed before are still read."""
     op.add_column("objects", sa.Column("locked", sa.Boolean, nullable=False, server_default=sa.false()))

@@ -1,0 +1,94 @@
+BEGIN TRANSACTION;
+CREATE TABLE activity (
+	id INTEGER NOT NULL, 
+	case_id VARCHAR(32) NOT NULL, 
+	annotator VARCHAR(64) NOT NULL, 
+	phase VARCHAR(16) NOT NULL, 
+	at FLOAT NOT NULL, 
+	seconds FLOAT NOT NULL, 
+	PRIMARY KEY (id), 
+	FOREIGN KEY(case_id) REFERENCES cases (id)
+);
+INSERT INTO "activity" VALUES(1,'deac373e6913f6024828e1764f2beac5','ana','refining',1795818808.0,0.0);
+INSERT INTO "activity" VALUES(2,'deac373e6913f6024828e1764f2beac5','ana','refining',1795818838.0,0.0);
+INSERT INTO "activity" VALUES(3,'deac373e6913f6024828e1764f2beac5','ana','model',1795818848.0,8.0);
+CREATE TABLE alembic_version (
+	version_num VARCHAR(32) NOT NULL, 
+	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+INSERT INTO "alembic_version" VALUES('0003');
+CREATE TABLE cases (
+	id VARCHAR(32) NOT NULL, 
+	number INTEGER NOT NULL, 
+	source TEXT NOT NULL, 
+	options JSON NOT NULL, 
+	shape JSON NOT NULL, 
+	fingerprint VARCHAR(64) NOT NULL, 
+	status VARCHAR(16) NOT NULL, 
+	added FLOAT NOT NULL, 
+	PRIMARY KEY (id), 
+	UNIQUE (number)
+);
+INSERT INTO "cases" VALUES('deac373e6913f6024828e1764f2beac5',1,'scan.nii.gz','{"modality": "CT"}','[2, 4, 5]','ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff','new',1.79582726422578072542e+09);
+CREATE TABLE heads (
+	case_id VARCHAR(32) NOT NULL, 
+	annotator VARCHAR(64) NOT NULL, 
+	revision INTEGER, 
+	version INTEGER NOT NULL, 
+	PRIMARY KEY (case_id, annotator), 
+	FOREIGN KEY(case_id) REFERENCES cases (id), 
+	FOREIGN KEY(revision) REFERENCES revisions (id)
+);
+INSERT INTO "heads" VALUES('deac373e6913f6024828e1764f2beac5','ana',4,4);
+CREATE TABLE moves (
+	id INTEGER NOT NULL, 
+	case_id VARCHAR(32) NOT NULL, 
+	annotator VARCHAR(64) NOT NULL, 
+	kind VARCHAR(8) NOT NULL, 
+	revision INTEGER, 
+	at FLOAT NOT NULL, 
+	PRIMARY KEY (id), 
+	FOREIGN KEY(case_id) REFERENCES cases (id), 
+	FOREIGN KEY(revision) REFERENCES revisions (id)
+);
+INSERT INTO "moves" VALUES(1,'deac373e6913f6024828e1764f2beac5','ana','save',1,1.79582726424303078648e+09);
+INSERT INTO "moves" VALUES(2,'deac373e6913f6024828e1764f2beac5','ana','save',2,1.79582726424966573714e+09);
+INSERT INTO "moves" VALUES(3,'deac373e6913f6024828e1764f2beac5','ana','save',3,1.79585146220332312586e+09);
+INSERT INTO "moves" VALUES(4,'deac373e6913f6024828e1764f2beac5','ana','save',4,1.79585146226089143752e+09);
+CREATE TABLE objects (
+	case_id VARCHAR(32) NOT NULL, 
+	label INTEGER NOT NULL, 
+	name TEXT NOT NULL, 
+	color JSON, 
+	code JSON, locked BOOLEAN DEFAULT 0 NOT NULL, 
+	PRIMARY KEY (case_id, label), 
+	FOREIGN KEY(case_id) REFERENCES cases (id)
+);
+INSERT INTO "objects" VALUES('deac373e6913f6024828e1764f2beac5',1,'liver','[255, 0, 0]','["SCT", "10200004", "Liver"]',0);
+CREATE TABLE revisions (
+	id INTEGER NOT NULL, 
+	case_id VARCHAR(32) NOT NULL, 
+	annotator VARCHAR(64) NOT NULL, 
+	parent INTEGER, 
+	kind VARCHAR(16) NOT NULL, 
+	at FLOAT NOT NULL, 
+	event JSON NOT NULL, 
+	locked JSON NOT NULL, 
+	mask BLOB NOT NULL, 
+	PRIMARY KEY (id), 
+	FOREIGN KEY(case_id) REFERENCES cases (id), 
+	FOREIGN KEY(parent) REFERENCES revisions (id)
+);
+INSERT INTO "revisions" VALUES(1,'deac373e6913f6024828e1764f2beac5','ana',NULL,'model',1.79582726424088454249e+09,'{"weights": "abc"}','{}',X'4D4C52310200000004000000050000000300000000000000789C636060616060600762462056006200012E002D');
+INSERT INTO "revisions" VALUES(2,'deac373e6913f6024828e1764f2beac5','ana',1,'edit',1.79582726424853944772e+09,'{}','{"5": [0]}',X'4D4C52310200000004000000050000000300000000000000789C636060656060600762462056006200013E002E');
+INSERT INTO "revisions" VALUES(3,'deac373e6913f6024828e1764f2beac5','ana',2,'edit',1.79585146214386940006e+09,'{}','{"5": [0]}',X'4D4C523202000000040000000500000001000000000000000000000015000000789C6360606160606007624620E601620000DE0019');
+INSERT INTO "revisions" VALUES(4,'deac373e6913f6024828e1764f2beac5','ana',3,'edit',1.79585146223859786992e+09,'{}','{"5": [0]}',X'4D4C523202000000040000000500000001000000000000000000000015000000789C6360606560606007624620E601620000EE001A');
+CREATE TABLE settings (
+	"key" VARCHAR(64) NOT NULL, 
+	value JSON NOT NULL, 
+	PRIMARY KEY ("key")
+);
+CREATE INDEX ix_revisions_case_id ON revisions (case_id);
+CREATE INDEX ix_moves_case_id ON moves (case_id);
+CREATE INDEX ix_activity_case_id ON activity (case_id);
+COMMIT;
