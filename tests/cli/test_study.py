@@ -153,12 +153,14 @@ def test_more_data_and_single_tasks_and_times(recipe, tmp_path, capsys):
     ]  # fmt: skip
 
 
-def test_the_time_of_a_recipe_ends_a_study_that_goes_on_later(recipe, tmp_path, capsys):
+@pytest.mark.parametrize("engine", ["local", "processes"])
+def test_the_time_of_a_recipe_ends_a_study_that_goes_on_later(engine, recipe, tmp_path, capsys):
     text = recipe.read_text()
-    recipe.write_text("max_hours = 1e-9\n" + text)
+    recipe.write_text(f'max_hours = 1e-9\nengine = "{engine}"\n' + text)
     command = ["study", "internal", "--recipe", str(recipe), "-o", str(tmp_path / "out")]
     assert run(command) == 143
     assert "the same command goes on" in capsys.readouterr().err
+    assert not list((tmp_path / "out").rglob("model.safetensors"))  # nothing was begun
     recipe.write_text(text)
     assert run(command) == 0
 

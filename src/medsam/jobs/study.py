@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -23,6 +24,7 @@ from medsam.jobs.study_training import (
     find_class,
     list_shards,
     tabulate_training,
+    train_in_time,
     train_shard,
 )
 
@@ -67,13 +69,18 @@ class _Study:
     output: Path
     say: Say
     sets: StudySets
-    began: float = field(default_factory=time.monotonic)
+    began: float = field(default_factory=time.time)
     shards: list[TrainingShard] = field(default_factory=list)
+
+    @property
+    def end(self) -> float:
+        """When the time of the recipe is over, in seconds since the epoch."""
+        return self.began + 3600 * self.recipe.max_hours if self.recipe.max_hours else math.inf
 
     @property
     def late(self) -> bool:
         """Whether the time of the recipe is over."""
-        return bool(self.recipe.max_hours) and time.monotonic() - self.began > 3600 * self.recipe.max_hours
+        return time.time() > self.end
 
     @property
     def learns_from(self) -> tuple[tuple[str, ...], str]:
@@ -234,8 +241,9 @@ def _train(study: _Study) -> bool:
         return True
     study.say(f"train {len(waiting)} models")
     done = run(
-        train_shard, waiting, engine=recipe.engine, workers=recipe.workers or None, address=recipe.address or None
-    )
+        train_in_time, [(shard, study.end) for shard in waiting], engine=recipe.engine, workers=recipe.workers or None,
+        address=recipe.address or None,
+    )  # fmt: skip
     return all(list(done))
 
 

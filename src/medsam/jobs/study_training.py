@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,6 +59,12 @@ class TrainingShard:
     def _nnunet(self) -> Path | None:
         model = find_nnunet_model(self.folder)
         return model if model is not None and (model / "fold_all/checkpoint_final.pth").is_file() else None
+
+
+def train_in_time(order: tuple[TrainingShard, float]) -> bool:
+    """Train a model on a worker; False where the time, in seconds since the epoch, was over before it began."""
+    shard, end = order
+    return time.time() < end and train_shard(shard)
 
 
 def train_shard(shard: TrainingShard) -> bool:
