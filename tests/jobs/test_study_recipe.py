@@ -15,7 +15,10 @@ RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("study-*.toml"))
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
 def test_shipped_recipes_are_whole(path):
     recipe = read_recipe(path, "external")
-    assert {model.name for model in recipe.models} >= {"unet", "deeplabv3plus"}
+    names = {model.name for model in recipe.models}
+    assert "unet" in names and (
+        "deeplabv3plus" in names or path.stem == "study-small"
+    )  # both specialists, but for the smallest
     assert [parse_prompt(text).kind for text in recipe.prompts]
     assert read_recipe(path, "data-size").sizes == tuple(sorted(recipe.sizes))
 
