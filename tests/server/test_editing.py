@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from serving import OTHER, Served, prompt, whole_mask
+from serving import OTHER, Served, bearer, prompt, whole_mask
 from stepping import draw, move, rings, step
 
 from medsam.annotation.interpolation import interpolate_masks
@@ -86,6 +86,24 @@ def test_a_locked_object_stays_whatever_is_asked(served: Served) -> None:
     assert np.array_equal(whole_mask(served) == 2, two) and not (whole_mask(served) == 1).any()
     assert step(served, 3, kept=(2,), step="delete", label=2).status_code == 422
     assert step(served, 3, kept=(2,), step="merge", label=1, into=2).status_code == 422
+
+
+def test_an_object_locked_in_the_case_stays_though_a_request_does_not_say_so(served: Served) -> None:
+    draw(served, 0, rings(1, 2), 2)
+    two = whole_mask(served) == 2
+    path = f"/api/v1/cases/{served.case}"
+    served.client.put(f"{path}/objects/2", json={"label": 2, "name": "cyst"})
+    assert served.client.patch(f"{path}/objects/2", json={"locked": True}, headers=bearer(OTHER)).status_code == 204
+    assert step(served, 1, step="delete", label=2).status_code == 422
+    asked = {"slice": 2, "label": 2, "box": [0, 0, 48, 40], "save": True}
+    refused = served.client.post(f"{path}/prompts", json=asked, headers={"If-Match": '"v1"'})
+    assert refused.status_code == 422 and "object 2 is locked" in refused.json()["detail"]
+    drawn = served.client.put(
+        f"{path}/mask/stored/2", content=np.zeros((40, 48), np.uint8).tobytes(), headers={"If-Match": '"v1"'}
+    )
+    assert drawn.status_code == 422 and "locked" in drawn.json()["detail"]
+    prompt(served, version=1, label=1, box=[0, 0, 48, 40])
+    assert np.array_equal(whole_mask(served) == 2, two)
 
 
 def test_anothers_version_is_compared_and_taken_over_and_ones_own_is_not_lost(served: Served) -> None:

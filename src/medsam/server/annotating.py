@@ -55,6 +55,21 @@ def mask_of(server: ServerState, case: ProjectCase, revision: int | None) -> tup
     return state.runs, state.locked
 
 
+def locked_objects(server: ServerState, case: ProjectCase, said: Collection[int] = ()) -> set[int]:
+    """Labels that nothing may change: those locked in the case, and what a request itself says."""
+    return {*said, *(one.label for one in server.project.objects(case.id) if one.locked)}
+
+
+def refuse_locked(labels: Collection[int | None], locked: Collection[int]) -> None:
+    """Refuse to change an object that is locked.
+
+    Raises:
+        PromptError: one of the labels is.
+    """
+    for label in sorted({label for label in labels if label is not None} & set(locked)):
+        raise PromptError(f"object {label} is locked", expected="an object that is not", fix="unlock it first")
+
+
 def segment_slice(
     server: ServerState, scan: OpenScan, axis: int, prompt: Prompt, before_HW: NDArray[np.integer]
 ) -> Segmentation:

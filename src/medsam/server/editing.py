@@ -18,7 +18,7 @@ from medsam.evaluation.metrics import TOLERANCE_MM, dice, normalized_surface_dis
 from medsam.imaging.image import Mask
 from medsam.imaging.reshaping import reshape_object
 from medsam.io.codes import search_codes
-from medsam.server.annotating import mask_of, save_state
+from medsam.server.annotating import locked_objects, mask_of, refuse_locked, save_state
 from medsam.server.drawn import Drawn, Guard, by_axis, number_of, with_slice
 from medsam.server.masks import revision_of
 from medsam.server.object_changes import Row, apply_changes, change_object
@@ -90,9 +90,10 @@ def take_step(
     with conflicts_shown(server, case.id, me, seen):
         mask, drawn = mask_of(server, case, server.project.head(case.id, me).revision)
         before = _Before(server, case, mask, drawn, head_scores(server, case, me))
-        _refuse_locked(asked)
+        locked = locked_objects(server, case, asked.kept)
+        refuse_locked(_named(asked.do), locked)
         after = _apply(asked.do, before)
-        kept = Guard(case.shape, {}, asked.kept).over(mask, after.mask)
+        kept = Guard(case.shape, {}, locked).over(mask, after.mask)
         changed = sum(int(np.count_nonzero(kept.plane(0, k) != mask.plane(0, k))) for k in kept.changed(mask))
         head = None
         if changed or after.always:
@@ -106,12 +107,9 @@ def take_step(
     return StepOut(head=view, changed=changed)
 
 
-def _refuse_locked(asked: StepIn) -> None:
-    """Refuse to change an object that is locked; what a step does beside it leaves it alone anyway."""
-    do = asked.do
-    named = {do.label, do.into} if isinstance(do, MergeStep) else {getattr(do, "label", None)}
-    for label in named & set(asked.kept):
-        raise PromptError(f"object {label} is locked", expected="an object that is not", fix="unlock it first")
+def _named(do: Step) -> set[int | None]:
+    """The objects that a step is for; what it does beside them leaves locked ones alone anyway."""
+    return {do.label, do.into} if isinstance(do, MergeStep) else {getattr(do, "label", None)}
 
 
 @singledispatch

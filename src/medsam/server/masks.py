@@ -23,7 +23,7 @@ from medsam.errors import DataError, GeometryError, InputFileError, OutputError
 from medsam.imaging.image import Mask
 from medsam.io.suffixes import FORMATS
 from medsam.jobs.project import read_current_mask, read_options
-from medsam.server.annotating import mask_of, save_state
+from medsam.server.annotating import locked_objects, mask_of, refuse_locked, save_state
 from medsam.server.drawn import number_of, with_slice
 from medsam.server.object_changes import apply_changes
 from medsam.server.problems import NotFound
@@ -167,6 +167,7 @@ def _save_edit(
         before, locked = mask_of(server, case, server.project.head(case.id, me).revision)
         old, new = before.plane(axis, index), np.frombuffer(data, dtype).reshape(height, width)
         changed = [int(n) for n in np.unique(np.concatenate([old[old != new], new[old != new]])) if n]
+        refuse_locked(changed, locked_objects(server, case))
         head = save_state(
             server, case, me, before.with_plane(axis, index, new), seen=seen, kind="edit", event={"plane": plane, "slice": index},
             locked=with_slice(locked, changed, number_of(case.shape, axis, index)),

@@ -24,7 +24,9 @@ from medsam.errors import MedsamError, PromptError
 from medsam.imaging.prompts import Prompt
 from medsam.server.annotating import (
     event_of,
+    locked_objects,
     mask_of,
+    refuse_locked,
     save_state,
     segment_neighbours,
     segment_objects,
@@ -121,6 +123,9 @@ def _answer(server: ServerState, case: ProjectCase, me: str, asked: PromptIn, se
     prompt = Prompt(asked.label, asked.slice, asked.box, tuple(asked.points), tuple(asked.point_labels))
     stood = server.project.head(case.id, me).revision
     before, locked = mask_of(server, case, stood)
+    fixed = locked_objects(server, case, asked.kept)
+    if asked.save:
+        refuse_locked([asked.label], fixed)
     if asked.slice >= before.shape[axis]:
         raise PromptError(
             f"slice is {asked.slice}", expected=f"0 to {before.shape[axis] - 1}", fix="choose one of them"
@@ -129,7 +134,7 @@ def _answer(server: ServerState, case: ProjectCase, me: str, asked: PromptIn, se
     found = segment_slice(server, scan, axis, prompt, before_HW)
     after_HW, head = found.mask.labels[0], None
     if asked.save and seen is not None:
-        guard = Guard(case.shape, locked, asked.kept)
+        guard = Guard(case.shape, locked, fixed)
         guard = guard.release(asked.label, axis, asked.slice, before_HW, after_HW) if asked.release else guard
         kept_HW = guard.over_plane(axis, asked.slice, before_HW, after_HW)
         given = {asked.label: {asked.slice: found.scores[0]}}
@@ -202,7 +207,8 @@ def _run(
             found = segment_objects(server, scan, axis, work, asked, previous=previous, progress=progress)
         named = {one.label for one in work}
         locked = {n: own for n, own in locked.items() if not (asked.release and n in named)}
-        after = Guard(case.shape, locked, asked.kept).over(before, LabelRuns.of(found.labels, like=before))
+        fixed = locked_objects(server, case, asked.kept)
+        after = Guard(case.shape, locked, fixed).over(before, LabelRuns.of(found.labels, like=before))
         event = {**asked.model_dump(exclude_defaults=True), "seconds": dict(found.seconds)}
         scores = replace_scores(scores_of(server, stood), found.scores, axis, whole=found.whole)
         with conflicts_shown(server, case.id, job.annotator, seen):
