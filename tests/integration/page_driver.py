@@ -32,10 +32,15 @@ WAIT_MS = 120_000  # of one step; the machine of the tests may be slow
 
 
 class Server:
-    """A `medsam serve` on one port, so that it can be killed and started again."""
+    """A `medsam serve` on one port, so that it can be killed and started again.
 
-    def __init__(self, project: Path, folder: Path) -> None:
+    Args:
+        pacs: Address of an archive.
+    """
+
+    def __init__(self, project: Path, folder: Path, pacs: str | None = None) -> None:
         self.project, self.port = project, free_port()
+        self.more = [] if pacs is None else ["--pacs", pacs]
         self.tokens = folder / "tokens"
         self.tokens.write_text(f"reader {TOKEN}\n")
         self.tokens.chmod(0o600)
@@ -49,7 +54,7 @@ class Server:
     def start(self) -> None:
         run = "from medsam.cli.app import main; main()"
         command = [sys.executable, "-c", run, "serve", str(self.project), "--port", str(self.port),
-                   "--token-file", str(self.tokens)]  # fmt: skip
+                   "--token-file", str(self.tokens), *self.more]  # fmt: skip
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
         for _ in range(600):

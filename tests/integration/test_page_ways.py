@@ -17,10 +17,12 @@ from playwright.sync_api import Browser, Page
 import medsam
 from medsam.annotation.markers import Marker
 from medsam.annotation.study.project import create_project
+from medsam.io.dicom.web import fetch, parse_address, query, store
 from medsam.jobs.options import FileOptions, IntensityOptions
 from medsam.jobs.project import add_scan
 from medsam.server.page import PAGE
 
+from .conftest import Orthanc
 from .page_driver import (
     CANVAS,
     SAVED,
@@ -41,6 +43,7 @@ from .test_pacs import ct_series
 pytestmark = pytest.mark.integration
 CT, ULTRASOUND = 1, 2
 CT_SIZE = (64, 64)
+OTHER = "a-token-for-somebody-else-here"
 AXE = Path(__file__).resolve().parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 IDLE = "() => !document.querySelector('.side [role=progressbar]')"
 
@@ -51,6 +54,7 @@ class Study:
 
     server: Server
     browser: Browser
+    orthanc: Orthanc
     series: Path
     picture: Path
     picture_size: tuple[int, int]
@@ -67,12 +71,18 @@ def study(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     with create_project(folder / "study") as project:
         add_scan(project, folder / "ct", FileOptions(), IntensityOptions("CT", "soft-tissue"))
         add_scan(project, picture, FileOptions(), IntensityOptions("ultrasound"))
-    server = Server(folder / "study", folder)
-    server.start()
+    orthanc = Orthanc(folder / "orthanc")
+    server = Server(folder / "study", folder, orthanc.address)
+    with server.tokens.open("a") as tokens:
+        tokens.write(f"bob {OTHER} annotate\n")
     with ExitStack() as stack:
+        stack.callback(orthanc.kill)
+        orthanc.start()
+        store(parse_address(orthanc.address), sorted((folder / "ct").iterdir()))
         stack.callback(server.kill)
+        server.start()
         browser = stack.enter_context(chromium())
-        yield Study(server, browser, folder / "ct", picture, Picture.open(picture).size)
+        yield Study(server, browser, orthanc, folder / "ct", picture, Picture.open(picture).size)
 
 
 def ultrasound(request: pytest.FixtureRequest) -> Picture.Image:
@@ -151,6 +161,21 @@ def test_axes_on_four_slices_give_what_annotate_gives_and_go_to_seg_and_back(
     np.testing.assert_array_equal(medsam.read_mask(file, reference=image).labels > 0, got > 0)
 
 
+def test_one_click_stores_the_mask_in_the_pacs(study: Study, page: Page, tmp_path: Path) -> None:
+    outline_ball(study)
+    open_case(page, CT)
+    page.click("text=Export")
+    page.click('[data-store="dicom-seg"]')
+    page.wait_for_selector("text=The mask is in the PACS")
+    archive = parse_address(study.orthanc.address)
+    [stored] = query(archive, modality="SEG")
+    fetch(parse_address(f"{study.orthanc.address}/studies/{stored.study}/series/{stored.series}"), tmp_path / "seg")
+    [file] = (tmp_path / "seg").iterdir()
+    np.testing.assert_array_equal(
+        medsam.read_mask(file, reference=study.series).labels > 0, labels_of(study.server, CT) > 0
+    )
+
+
 def test_surfaces_are_drawn_turned_by_keys_and_lead_to_a_slice(study: Study, page: Page) -> None:
     outline_ball(study)
     open_case(page, CT)
@@ -187,6 +212,7 @@ def test_two_browsers_on_one_case_see_each_other_and_lose_nothing(study: Study, 
             go_to(one, 1)
             one.keyboard.press("b")
         settled(page, lambda: drag(page, (5, 10), (20, 10), CT_SIZE))
+        assert page.locator(".company").inner_text() == ""  # another browser of the same person is nobody else
         settled(other, lambda: drag(other, (5, 50), (20, 50), CT_SIZE))
         both = labels_of(study.server, CT)[1]
         assert both[10, 5:21].all() and both[50, 5:21].all()
@@ -196,6 +222,22 @@ def test_two_browsers_on_one_case_see_each_other_and_lose_nothing(study: Study, 
         )
         settled(page, lambda: page.keyboard.press("Control+z"))
         assert not labels_of(study.server, CT)[1][50].any()
+
+
+def test_who_else_works_here_is_told_and_gone_when_they_leave(study: Study, page: Page) -> None:
+    with httpx.Client(base_url=f"{study.server.address}/api/v1", headers={"Authorization": f"Bearer {OTHER}"}) as bob:
+        case = bob.get("/cases").json()[CT - 1]["id"]
+        presence = f"/cases/{case}/presence"
+        bob.put(presence).raise_for_status()
+        page.reload()
+        assert "bob" in page.locator(f".case-card >> nth={CT - 1} >> .case-company").inner_text()
+        open_case(page, CT)
+        page.wait_for_selector("text=bob works here too")
+        assert [one["annotator"] for one in bob.put(presence).json()] == ["bob", "reader"]
+        with page.expect_response(lambda answer: answer.request.method == "DELETE"):
+            page.click('[aria-label="Back to the cases"]')
+        assert [one["annotator"] for one in bob.put(presence).json()] == ["bob"]
+        bob.delete(presence).raise_for_status()
 
 
 def test_play_goes_through_the_slices_and_stops(page: Page) -> None:

@@ -37,8 +37,9 @@ def test_two_annotators_see_each_other_in_the_list_and_in_the_case(served: Serve
         return [one["annotator"] for one in row["working"]]
 
     path = f"/api/v1/cases/{served.case}"
-    served.client.get(f"{path}/thumbnail")
-    assert working() == []  # the list alone is no work in the case
+    for looked in ("", "/thumbnail", "/slices/stored/0", "/head"):
+        assert served.client.get(f"{path}{looked}").is_success
+    assert working() == []  # to look, as the list of cases does, is no work in the case
     assert prompt(served, 0).status_code == 200
     assert working() == ["ana"]
     told = served.client.put(f"{path}/presence", headers=bearer(OTHER)).json()

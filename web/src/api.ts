@@ -8,11 +8,18 @@ export { AwayError };
 export type Status = "new" | "in work" | "done" | "reviewed";
 type PlaneWord = "stored" | "axial" | "coronal" | "sagittal";
 
+/** Somebody who works in a case now. */
+export interface WorkerView {
+  annotator: string;
+  idle_seconds: number;
+}
+
 export interface CaseView {
   id: string;
   number: number;
   shape: [number, number, number];
   status: Status;
+  working: WorkerView[];
 }
 
 interface PlaneView {

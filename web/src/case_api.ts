@@ -1,6 +1,6 @@
 /** A case as the page thinks of it: the wire's forms turned into slices, masks and states, and back. */
 
-import { AwayError, json, Refused, request, type CaseDetails, type CaseView, type HeadView, type JobView, type MeasurementView, type MoveView, type ObjectView, type PromptIn, type PromptOut, type PromptView, type ScoreView, type SliceMask, type Status } from "./api.ts";
+import { AwayError, json, Refused, request, type CaseDetails, type CaseView, type HeadView, type JobView, type MeasurementView, type MoveView, type ObjectView, type PromptIn, type PromptOut, type PromptView, type ScoreView, type SliceMask, type Status, type WorkerView } from "./api.ts";
 import type { Marker } from "./drawings.ts";
 import type { Point, Triple } from "./geometry.ts";
 import { redoable } from "./history.ts";
@@ -25,6 +25,8 @@ export interface CaseInfo {
   planes: string[];
 }
 
+type CaseId = Pick<CaseInfo, "id">;
+
 export interface LabelledObject {
   label: number;
   name: string;
@@ -36,6 +38,8 @@ export interface LabelledObject {
 
 /** Where one stands, as the server answers each change. */
 export interface Head {
+  /** In whose line of states one works. */
+  annotator: string;
   version: number;
   revision: number | null;
   canUndo: boolean;
@@ -99,18 +103,18 @@ export function sizeOf([depth, rows, columns]: readonly [number, number, number]
   return depth === 1 ? `${columns} × ${rows}` : `${columns} × ${rows} × ${depth}`;
 }
 
-async function headOf(info: CaseInfo): Promise<HeadView> {
+async function headOf(info: CaseId): Promise<HeadView> {
   return json<HeadView>("GET", `/cases/${info.id}/head`);
 }
 
-export async function loadState(info: CaseInfo): Promise<CaseState> {
+export async function loadState(info: CaseId): Promise<CaseState> {
   const [head, moves, objects, prompts] = await Promise.all([
     headOf(info), json<MoveView[]>("GET", `/cases/${info.id}/history`), loadObjects(info), json<PromptView[]>("GET", `/cases/${info.id}/prompts`),
   ]);
   return { ...stateOf(head, redoable(moves.filter((move) => move.annotator === head.annotator))), objects, prompts: prompts.map(markerOf) };
 }
 
-export async function loadObjects(info: CaseInfo): Promise<LabelledObject[]> {
+export async function loadObjects(info: CaseId): Promise<LabelledObject[]> {
   return (await json<ObjectView[]>("GET", `/cases/${info.id}/objects`)).map(fromWire);
 }
 
@@ -124,7 +128,7 @@ export async function loadVersion(info: CaseInfo): Promise<number> {
 }
 
 function stateOf(head: HeadView, canRedo: boolean): Head {
-  return { version: head.version, revision: head.revision, canUndo: head.revision !== null, canRedo, drawn: head.drawn };
+  return { annotator: head.annotator, version: head.version, revision: head.revision, canUndo: head.revision !== null, canRedo, drawn: head.drawn };
 }
 
 function fromWire(item: ObjectView): LabelledObject {
@@ -204,6 +208,15 @@ export async function saveObject(info: CaseInfo, item: LabelledObject): Promise<
 
 export async function lockObject(info: CaseInfo, label: number, locked: boolean): Promise<void> {
   await request("PATCH", `/cases/${info.id}/objects/${label}`, { locked });
+}
+
+/** Say that one is in the case still; who works in it now. */
+export async function stay(info: CaseInfo): Promise<WorkerView[]> {
+  return json<WorkerView[]>("PUT", `/cases/${info.id}/presence`);
+}
+
+export async function leave(info: CaseInfo): Promise<void> {
+  await request("DELETE", `/cases/${info.id}/presence`);
 }
 
 /** Red, green and blue of a hex colour, 0 to 255. */

@@ -3,8 +3,8 @@
 import { Activity } from "./activity.ts";
 import { AwayError, inWords } from "./api.ts";
 import * as api from "./case_api.ts";
-import { listenForKeys } from "./case_keys.ts";
-import { showKeys, showTour } from "./dialogs.ts";
+import { Company } from "./company.ts";
+import { showKeys } from "./dialogs.ts";
 import { button, element, iconButton, keepFocus } from "./dom.ts";
 import { Editing } from "./editing.ts";
 import type { Plane, Point } from "./geometry.ts";
@@ -26,10 +26,12 @@ import { rangeUnder, type Range } from "./thresholds.ts";
 import { ToolBar } from "./tool_bar.ts";
 import { Travel } from "./travel.ts";
 import { Versions } from "./versions.ts";
+import { nextVersion } from "./versions_section.ts";
 import { dragged, type Windowing } from "./windows.ts";
 
 const WORK = ["pointerdown", "pointerup", "wheel", "keydown"] as const;
 const VERSIONS_MS = 15_000; // how soon a page sees what somebody else saved
+const REST_MS = 100; // who scrolls does not read the panel
 const FOLLOW_MS = 4000; // how soon a page sees what another page of the same person did
 
 /** Everything that the parts of the page share. */
@@ -51,6 +53,7 @@ export class CaseView {
   private readonly measuring: Measuring;
   private readonly looking: Looking;
   private readonly activity: Activity;
+  private readonly company: Company;
   private readonly working = (): void => this.work();
   private readonly undoButton = iconButton("undo", "Undo (Ctrl+Z)", () => this.session.undo());
   private readonly redoButton = iconButton("redo", "Redo (Ctrl+Y)", () => this.session.redo());
@@ -80,6 +83,7 @@ export class CaseView {
     });
     this.finishing = new Finishing(info, { say: (words) => this.say(words), problem: (error) => this.problem(error) });
     this.activity = new Activity((events) => api.recordActivity(info, events));
+    this.company = new Company(state.annotator, { stay: () => api.stay(info), leave: () => api.leave(info), show: () => void nextVersion(this.session, this.versions) });
     for (const kind of WORK) window.addEventListener(kind, this.working, { passive: true });
     this.travel = new Travel(this.session, () => this.focused.plane);
     this.editing = new Editing(this.session);
@@ -114,7 +118,7 @@ export class CaseView {
     return element("header", { class: "top" },
       iconButton("back", "Back to the cases", () => (window.location.hash = "")),
       element("div", { class: "top-title" }, element("h1", { text: info.title }), element("small", { text: describe(info) })),
-      this.undoButton, this.redoButton, this.signs.saving, this.signs.reading, element("div", { class: "grow" }),
+      this.undoButton, this.redoButton, this.signs.saving, this.signs.reading, this.company.root, element("div", { class: "grow" }),
       ...(this.session.planes.length > 1 ? [this.planesButton, this.surfaceButton] : []),
       iconButton("theme", "Light or dark", switchTheme),
       button("?", showKeys, { class: "icon-button", hint: "Keys and gestures (?)" }),
@@ -251,15 +255,18 @@ export class CaseView {
     if (!this.travel.cine.playing) this.looking.at(this.focused.plane.axis, this.session.position[this.focused.plane.axis]);
   }
 
-  /** The panel tells of the slice that is shown, so that it follows it. */
+  /** The panel tells of the slice at which one rests; to build it at each slice would cost frames of the scrolling. */
   private followSlice(): void {
     const { plane } = this.focused;
     const told = `${plane.axis}/${this.session.position[plane.axis]}`;
-    if (told !== this.toldOf) this.drawPanel();
+    if (told === this.toldOf) return;
     this.toldOf = told;
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => this.drawPanel(), REST_MS);
   }
 
   private toldOf = "";
+  private resting: ReturnType<typeof setTimeout> | undefined;
 
   drawPanel(): void {
     if (this.panelDue) return;
@@ -367,33 +374,14 @@ export class CaseView {
   close(): void {
     for (const kind of WORK) window.removeEventListener(kind, this.working);
     this.activity.close();
+    this.company.close();
     clearInterval(this.following);
+    clearTimeout(this.resting);
     clearInterval(this.refreshing);
     this.travel.cine.stop();
     this.looking.close();
     this.surfaces?.close();
     this.session.close();
     void this.jobs.stop();
-  }
-}
-
-export async function openCase(page: HTMLElement, id: string): Promise<() => void> {
-  page.replaceChildren(element("div", { class: "empty", text: "Opening the case", attributes: { role: "status" } }));
-  try {
-    const info = await api.loadCase(id);
-    document.title = `${info.title} · MedSAM`;
-    const view = new CaseView(page, info, await api.loadState(info));
-    const forget = listenForKeys(view);
-    showTour();
-    view.focused.focus();
-    return () => {
-      forget();
-      view.close();
-    };
-  } catch (error) {
-    const told = inWords(error);
-    page.replaceChildren(element("div", { class: "empty" }, element("p", { text: told.title }), element("p", { text: told.detail }),
-      element("p", {}, button("Back to the cases", () => (window.location.hash = "")))));
-    return () => undefined;
   }
 }

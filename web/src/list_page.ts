@@ -81,7 +81,8 @@ function card(item: CaseView, pictures: Pictures): HTMLElement {
   return element("a", { class: "case-card", attributes: { href: `#/case/${item.id}` } },
     element("div", { class: "case-picture" }, canvas),
     element("div", { class: "case-words" },
-      element("div", { class: "case-title" }, element("span", { text: api.titleOf(item) }), element("span", { class: `status ${look}`, text: words })), detail));
+      element("div", { class: "case-title" }, element("span", { text: api.titleOf(item) }), element("span", { class: `status ${look}`, text: words })), detail,
+      item.working.length ? element("div", { class: "case-company", text: `${item.working.map((one) => one.annotator).join(", ")} working here` }) : null));
 }
 
 export function describe(info: api.CaseInfo): string {

@@ -1,7 +1,7 @@
 /** Which page is shown: the list, the report, or a case named in the address after the hash. */
 
-import { openCase } from "./case_page.ts";
 import { openList } from "./list_page.ts";
+import { openCase } from "./open_case.ts";
 import { openReport } from "./report_page.ts";
 import { applyTheme } from "./theme.ts";
 

@@ -12,17 +12,18 @@ function drawer(): Keeper & { kept: Map<string, string> } {
   };
 }
 
-const soon = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+/** Let everything that is due run. */
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 test("deeds go one after another and are forgotten once they are safe", async () => {
   const keeper = drawer();
   const sent: string[] = [];
   const states: string[] = [];
-  const box = new Outbox<Deed>(keeper, "a", async (deed) => { await soon(5); sent.push(deed.key); }, (state) => states.push(state), () => assert.fail());
+  const box = new Outbox<Deed>(keeper, "a", async (deed) => { await turn(); sent.push(deed.key); }, (state) => states.push(state), () => assert.fail());
   box.push({ key: "1" });
   box.push({ key: "2" });
   assert.equal(JSON.parse(keeper.kept.get("a") ?? "[]").length, 2);
-  await soon(40);
+  assert.equal(await box.settled(), true);
   assert.deepEqual(sent, ["1", "2"]);
   assert.equal(keeper.kept.has("a"), false);
   assert.equal(states.at(-1), "saved");
@@ -33,13 +34,13 @@ test("a server that is away loses nothing: the deed stays, also for the next pag
   const states: string[] = [];
   const away = new Outbox<Deed>(keeper, "a", () => Promise.reject(new AwayError()), (state) => states.push(state), () => assert.fail());
   away.push({ key: "1" });
-  await soon(5);
+  assert.equal(await away.settled(), false);
   assert.equal(states.at(-1), "away");
   away.close();
   const sent: string[] = [];
   const back = new Outbox<Deed>(keeper, "a", async (deed) => void sent.push(deed.key), () => undefined, () => assert.fail());
   back.start();
-  await soon(5);
+  assert.equal(await back.settled(), true);
   assert.deepEqual(sent, ["1"]);
 });
 
@@ -53,7 +54,7 @@ test("what the server refuses is told and dropped, and the next goes on", async 
   const box = new Outbox<Deed>(drawer(), "a", send, () => undefined, (deed) => refused.push(deed.key));
   box.push({ key: "bad" });
   box.push({ key: "good" });
-  await soon(10);
+  assert.equal(await box.settled(), true);
   assert.deepEqual([refused, sent], [["bad"], ["good"]]);
 });
 
@@ -79,7 +80,7 @@ test("what is held back is kept and not called saved", async () => {
   const box = new Outbox<Deed>(drawer(), "a", async (deed) => void sent.push(deed.key), (state) => states.push(state), () => assert.fail());
   box.hold(true);
   box.push({ key: "1" });
-  await soon(5);
+  await turn();
   assert.deepEqual(sent, []);
   assert.ok(!states.includes("saved"));
   box.hold(false);

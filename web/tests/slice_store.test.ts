@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { around, SliceStore } from "../src/slice_store.ts";
 
-const soon = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+/** Let everything that is due run. */
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 test("neighbours come nearest first, those ahead before those behind", () => {
   assert.deepEqual(around(5, 8, 1, 3, 1), [5, 6, 4, 7]);
@@ -16,7 +17,7 @@ test("what is wanted is loaded, a few at a time, and kept", async () => {
     bytesOf: () => 1,
     load: async (_: number, index: number) => {
       most = Math.max(most, ++now);
-      await soon(2);
+      await turn();
       now--;
       return index * 10;
     },
@@ -24,7 +25,7 @@ test("what is wanted is loaded, a few at a time, and kept", async () => {
   const arrived: number[] = [];
   const store = new SliceStore<number>(source, (_, index) => arrived.push(index), () => assert.fail(), 100, 2);
   store.want([[0, 3], [0, 4], [0, 5]]);
-  for (let turn = 0; store.get(0, 5) === null && turn < 1000; turn++) await soon(5);
+  for (let turns = 0; store.get(0, 5) === null && turns < 1000; turns++) await turn();
   assert.equal(store.get(0, 5), 50);
   assert.deepEqual(arrived.sort(), [3, 4, 5]);
   assert.equal(most, 2);
@@ -47,6 +48,6 @@ test("a load that is not wanted any more is stopped", async () => {
   const store = new SliceStore<number>({ bytesOf: () => 1, load }, () => undefined, () => assert.fail());
   store.want([[0, 7]]);
   store.want([[0, 8]]);
-  await soon(5);
+  await turn();
   assert.deepEqual(stopped, [7]);
 });

@@ -81,8 +81,8 @@ def _case_of(
     case_id: Annotated[str, InPath(pattern=CASE_ID)], server: Server, me: Annotator, request: Request
 ) -> ProjectCase:  # fmt: skip
     case = server.project.case(case_id)
-    if not request.url.path.endswith("/thumbnail"):  # which the list of cases shows
-        server.presence.note(case.id, me, acts=request.method != "GET" and not request.url.path.endswith("/presence"))
+    if request.method != "GET":  # the list of cases looks into each case too
+        server.presence.note(case.id, me, acts=not request.url.path.endswith("/presence"))
     return case
 
 
