@@ -35,6 +35,8 @@ def test_sizes_are_read_from_names_and_runs_stand_side_by_side():
     assert [(row[0], row[1], round(row[4], 6)) for row in side.data.rows] == [
         ("in", "u", 0.4), ("in", "v", 0.6), ("out", "u", 0.6), ("out", "v", 0.8),
     ]  # fmt: skip
+    turned = draw_runs(tasks(["u", "v"]), ("in", "out"), "dice", order=("out", "in"))
+    assert [row[0] for row in turned.data.rows] == ["out", "out", "in", "in"]
     assert draw_runs(tasks(["u", "v"]), ("in", "in"), "dice") is None
 
 

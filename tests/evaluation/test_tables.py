@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -20,8 +19,6 @@ from medsam.evaluation.tables import (
     median_table,
     place_methods,
     tabulate_comparisons,
-    tabulate_faults,
-    tabulate_measures,
     tabulate_medians,
     tabulate_ranks,
     write_csv,
@@ -84,17 +81,6 @@ def test_a_task_with_one_case_is_told_without_a_star():
     assert tabulate_medians(tasks, comparisons, "dice").rows[0][3:] == (
         1, "0.200 (0.200, 0.200)", "0.900 (0.900, 0.900)", 0,
     )  # fmt: skip
-
-
-def test_failed_rows_count_in_every_table():
-    lost = [replace(s, dice=0.0, nsd=0.0, hd95=math.inf, fault="no prediction") for s in rows("b", [0.0, 0.0])]
-    scores = [*rows("a", [0.8, 0.9]), *lost]
-    tasks, _ = group_tasks(scores)
-    assert tabulate_medians(tasks, compare_tasks(tasks, "dice", seed=0, rounds=5), "dice").rows[0][-1] == 2
-    assert [row[-1] for row in tabulate_ranks(tasks, "dice", seed=0, rounds=5).rows] == [0, 2]
-    measures = tabulate_measures(tasks)
-    assert [(row[2], row[7], row[-1]) for row in measures.rows] == [(0.8, 3.0, 0), (0.0, "inf", 2)]
-    assert tabulate_faults(scores).rows == (("b", "no prediction", 2),)
 
 
 def test_cases_that_a_model_lacks_are_left_out_and_counted():

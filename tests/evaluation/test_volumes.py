@@ -128,13 +128,22 @@ def test_a_slice_without_an_answer_is_named_in_its_row_and_in_that_of_the_volume
     out = tmp_path / "out"
     command = ["evaluate", str(folder), "--models", "once=shifted:once", "--prompt", "margin+0", "-o", str(out)]
     assert run(command) == 3
-    assert "the model failed (ValueError)" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "once: 1 targets failed and count as 0: the model failed (ValueError)" in said
+    assert "once: 1 labels of whole volumes lack answers: 1 of 3 slices: the model failed (ValueError)" in said
     rows, (first, slab, other) = read_rows(out, "rows"), read_rows(out, "volumes")
     assert [bool(row["fault"]) for row in rows] == [False, True, *[False] * 5]
-    assert first["fault"] == slab["fault"] == "1 of 4 slices: the model failed (ValueError)"
+    assert first["fault"] == "1 of 3 slices: the model failed (ValueError)"
+    assert not slab["fault"]  # its only slice got an answer
     assert not other["fault"]
     assert first["dice"] == pytest.approx(2 * 2 * 18 / (3 * 20 + 2 * 20))  # nothing was found on one of three slices
-    assert json.loads((out / "volumes.json").read_text())["datasets"][0]["failed"] == 2
+    assert json.loads((out / "volumes.json").read_text())["datasets"][0]["failed"] == 1
+    assert run(["report", str(out), "-o", str(tmp_path / "report"), "--rounds", "20"]) == 3
+    assert (
+        "once,1 of 3 slices: the model failed (ValueError),1"
+        in (tmp_path / "report/tables/volumes-failures.csv").read_text()
+    )
+    assert "nothing counts as found" in (tmp_path / "report/tables/volumes-medians-dice.md").read_text()
 
 
 def test_predicted_volumes_are_comparators_and_one_on_another_grid_is_a_fault(folder, tmp_path, capsys):
@@ -152,6 +161,10 @@ def test_predicted_volumes_are_comparators_and_one_on_another_grid_is_a_fault(fo
     assert run(command) == 3
     assert "x: 3 targets failed and count as 0: the mask of shape" in capsys.readouterr().err
     assert [row["dice"] for row in read_rows(tmp_path / "out", "volumes")] == [1.0, 1.0, 0.0]
+    write_volume(tmp_path / "predicted/b.nii.gz", labels[1:5])  # a part that holds all of the target
+    assert run([*command[:-1], str(tmp_path / "cut")]) == 3
+    assert "a prediction of (4, 40, 48) voxels" in capsys.readouterr().err
+    assert [row["dice"] for row in read_rows(tmp_path / "cut", "volumes")] == [1.0, 1.0, 0.0]
 
 
 def test_a_list_tells_modality_and_window_or_the_flags_do(folder, tmp_path, capsys):

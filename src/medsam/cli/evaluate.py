@@ -89,6 +89,8 @@ def evaluate(
     terminal.answer(json.loads((output / "summary.json").read_text(encoding="utf-8")), result.tables)
     for (method, reason), count in result.failed.items():
         print(f"medsam: {method}: {count} targets failed and count as 0: {reason}", file=sys.stderr)
+    for (method, reason), count in result.incomplete.items():
+        print(f"medsam: {method}: {count} labels of whole volumes lack answers: {reason}", file=sys.stderr)
     return SOME_FAILED if result.failed else 0
 
 

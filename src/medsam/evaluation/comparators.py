@@ -39,6 +39,7 @@ from medsam.files.atomic import replacing
 from medsam.imaging.image import Grid
 from medsam.io.formats import read_mask
 from medsam.io.guard import guarded
+from medsam.io.placement import lay_on_grid
 from medsam.io.suffixes import find_stem
 
 SUFFIXES = (".npz", ".png", ".nii.gz", ".nii")
@@ -156,8 +157,8 @@ def _read_prediction(path: Path, picture: PromptedPicture) -> NDArray[np.bool_]:
         labels_DHW, shape = read_mask(path).labels, picture.slice_rgb.shape[:2]
         if labels_DHW.shape != (1, *shape):
             raise DataError(
-                f"a prediction of {labels_DHW.shape} pixels", expected=f"{(1, *shape)}",
-                fix="predict on the picture's grid",
+                f"a prediction of {labels_DHW.shape} pixels where the picture has {(1, *shape)}",
+                expected="the picture's grid", fix="predict on it",
             )  # fmt: skip
         labels_HW = labels_DHW[0]
     _refuse_other_labels(labels_DHW, picture)
@@ -178,8 +179,14 @@ def _refuse_other_labels(labels: np.ndarray, picture: PromptedPicture) -> None:
 
 @lru_cache(maxsize=1)
 def _read_volume(path: Path, grid: Grid) -> np.ndarray:
-    """The labels (D, H, W) of a predicted volume, on the grid of its image."""
-    return read_mask(path, reference=grid).labels
+    """The labels (D, H, W) of a predicted volume, on the grid of its image; a part of it is no answer to the rest."""
+    mask = read_mask(path)
+    if sorted(mask.grid.shape) != sorted(grid.shape):
+        raise DataError(
+            f"a prediction of {mask.grid.shape} voxels where the scan has {grid.shape}",
+            expected="the scan's grid", fix="predict on it",
+        )  # fmt: skip
+    return lay_on_grid(mask, grid).labels
 
 
 def _pick_target(labels_HW: np.ndarray, picture: PromptedPicture, number: int, k: int) -> NDArray[np.bool_]:

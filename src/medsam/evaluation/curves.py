@@ -130,15 +130,18 @@ def draw_sizes(tasks: Sequence[TaskScores], runs: Sequence[str], measure: Measur
     return Plate("sizes", caption, figure, Table("sizes", caption, columns, tuple(rows)))
 
 
-def draw_runs(tasks: Sequence[TaskScores], runs: Sequence[str], measure: Measure) -> Plate | None:
+def draw_runs(
+    tasks: Sequence[TaskScores], runs: Sequence[str], measure: Measure, *, order: Sequence[str] = ()
+) -> Plate | None:
     """Draw the task medians of every method, run beside run (paper, Fig. 3a beside 4a); None where there is one run.
 
     Args:
         tasks: Of all runs.
         runs: Of each task, the run it comes from.
         measure: What is drawn.
+        order: Of the runs, from the left; that of the tasks without it.
     """
-    names = list(dict.fromkeys(runs))
+    names = sorted(set(runs), key=[*order, *runs].index)
     if len(names) < 2:
         return None
     methods, medians_TK = list(tasks[0].scores), median_table(tasks, measure)

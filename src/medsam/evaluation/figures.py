@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#000000")
 MARKERS = "osD^vPX*"
 COLUMN_IN, PAGE_IN = 3.46, 7.09  # 88 and 180 mm, Nature's column and page
+CLOSE_PAIRS = 10  # of methods, from where a cell of a page's width has no room for a decimal
+COLUMN_METHODS = 4  # whose names and numbers a column has room for
 SIZE_BINS, QUALITY_BINS = 6, 10
 STYLE = {
     "font.size": 7, "axes.titlesize": 8, "axes.labelsize": 7, "xtick.labelsize": 7, "ytick.labelsize": 7,
@@ -73,7 +75,7 @@ def style() -> Iterator[None]:
 def draw_boxes(tasks: Sequence[TaskScores], measure: Measure) -> Plate:
     """Draw box plots of task medians, one a method (paper, Fig. 3a)."""
     methods, medians_TK = list(tasks[0].scores), median_table(tasks, measure)
-    figure, axes = new_figure(COLUMN_IN, 2.4)
+    figure, axes = new_figure(PAGE_IN if len(methods) > COLUMN_METHODS else COLUMN_IN, 2.4)
     rng = np.random.default_rng(0)  # where dots stand beside each other says nothing
     boxes = axes.boxplot(medians_TK, widths=0.55, showfliers=False, patch_artist=True, whis=1.5,
                          medianprops={"color": "black", "linewidth": 1.2})  # fmt: skip
@@ -105,7 +107,7 @@ def draw_podium(tasks: Sequence[TaskScores], measure: Measure) -> Plate:
 
     methods, medians_TK = list(tasks[0].scores), median_table(tasks, measure)
     places_TK, count = place_methods(medians_TK), len(methods)
-    figure = Figure(figsize=(COLUMN_IN, 3.2), layout="constrained")
+    figure = Figure(figsize=(PAGE_IN if count > COLUMN_METHODS else COLUMN_IN, 3.2), layout="constrained")
     upper, lower = axes = figure.subplots(2, 1, height_ratios=[3, 1])
     x_TK = (places_TK - 1) * (count + 1) + np.arange(count)
     for t in range(len(tasks)):
@@ -259,12 +261,14 @@ def draw_significance(comparisons: Sequence[PairedComparison], measure: Measure)
     by = {(one.task, one.first, one.second): one for one in comparisons}
     wide = len(pairs) > 3
     figure, axes = new_figure(PAGE_IN if wide else COLUMN_IN, max(2.4, 1.5 + 0.17 * len(tasks)))
-    table = np.array([[round(100 * by[task, *pair].interval.estimate, 1) + 0.0 for pair in pairs] for task in tasks])
+    digits = 0 if len(pairs) > CLOSE_PAIRS else 1
+    estimates = [[100 * by[task, *pair].interval.estimate for pair in pairs] for task in tasks]
+    table = np.round(estimates, digits) + 0.0
     limit = max(5.0, float(np.quantile(np.abs(table), 0.9)))  # one task far off leaves the others their colours
     image = axes.imshow(table, cmap="PuOr", vmin=-limit, vmax=limit, aspect="auto")
     for (r, task), (c, pair) in itertools.product(enumerate(tasks), enumerate(pairs)):
-        number = f"{table[r, c]:+.1f}" if table[r, c] else "0.0"
-        text = f"{number} {mark_significance(by[task, *pair].p_holm)}".strip()
+        number = f"{table[r, c]:+.{digits}f}" if table[r, c] else f"{0:.{digits}f}"
+        text = f"{number}{' ' * digits}{mark_significance(by[task, *pair].p_holm)}".strip()
         dark = abs(table[r, c]) > 0.6 * limit
         axes.text(c, r, text, ha="center", va="center", fontsize=6, color="white" if dark else "black")
     axes.set_yticks(range(len(tasks)), [str(task) for task in tasks], fontsize=6)

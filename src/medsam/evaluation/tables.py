@@ -1,7 +1,7 @@
-"""Tables of score rows: task medians, paired comparisons, ranks, failures; as CSV, Markdown and LaTeX.
+"""Tables of score rows: task medians, paired comparisons, ranks; as CSV, Markdown and LaTeX.
 
 A task is (data set, modality, target). Comparisons and ranks take the cases that all methods have. A failed case counts
-with Dice and NSD 0.
+with Dice and NSD 0; of a whole volume, nothing counts as found on the slices that got no answer.
 
 Shapes: T tasks, K methods.
 """
@@ -9,9 +9,8 @@ Shapes: T tasks, K methods.
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -36,7 +35,7 @@ from medsam.io.text import format_rows
 Measure = Literal["dice", "nsd"]
 TITLES: Mapping[str, str] = {"dice": "Dice", "nsd": "NSD"}
 MEASURES: tuple[Measure, ...] = ("dice", "nsd")
-OTHERS = ("dice", "nsd", "iou", "precision", "recall", "hd95", "volume_error", "seconds")
+FAILED = "Failed cases count with Dice and NSD 0."
 STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 Cell = str | int | float
 
@@ -204,10 +203,18 @@ def mark_significance(p_value: float) -> str:
     return next((stars for level, stars in STARS if p_value < level), "")
 
 
-def tabulate_medians(tasks: Sequence[TaskScores], comparisons: Sequence[PairedComparison], measure: Measure) -> Table:
+def tabulate_medians(
+    tasks: Sequence[TaskScores], comparisons: Sequence[PairedComparison], measure: Measure, *, failures: str = FAILED
+) -> Table:
     """Tabulate median and quartiles of each method in each task, the best one bold, as Supplementary Tables 6 to 11.
 
     The best method carries stars where it differs from the runner-up.
+
+    Args:
+        tasks: From group_tasks.
+        comparisons: Of these tasks.
+        measure: What is tabulated.
+        failures: What became of failed cases.
     """
     methods = list(tasks[0].scores)
     medians_TK = median_table(tasks, measure)
@@ -230,7 +237,7 @@ def tabulate_medians(tasks: Sequence[TaskScores], comparisons: Sequence[PairedCo
         f"medians-{measure}", f"Median {TITLES[measure]} (first, third quartile) of each task",
         ("Modality", "Data set", "Target", "Cases", *methods, "Failed"), tuple(rows), frozenset(bold),
         "Bold: the best median. Stars: the best differs from the runner-up by the Wilcoxon signed-rank test on group "
-        "means with Holm's correction (* p < 0.05, ** p < 0.01, *** p < 0.001). Failed cases count with 0.",
+        f"means with Holm's correction (* p < 0.05, ** p < 0.01, *** p < 0.001). {failures}",
     )  # fmt: skip
 
 
@@ -275,68 +282,6 @@ def tabulate_ranks(tasks: Sequence[TaskScores], measure: Measure, *, seed: int, 
     columns = ("Model", "Mean rank", "95 %", "Wins", "Tasks", "Median of task medians", "Quartiles", "Failed")
     note = "Ranks of task medians; ties share ranks and wins. The interval is of cases drawn again by group."
     return Table(f"ranks-{measure}", f"Ranks by {TITLES[measure]}", columns, tuple(rows), note=note)
-
-
-def tabulate_measures(tasks: Sequence[TaskScores]) -> Table:
-    """Tabulate the median of every measure of each method over all cases; infinite distances count as the largest."""
-    rows: list[tuple[Cell, ...]] = []
-    for method in tasks[0].scores:
-        cells: list[Cell] = []
-        for measure in OTHERS:
-            values = [v for task in tasks for v in task.values(method, measure) if not np.isnan(v)]
-            middle = float(np.quantile(values, 0.5, method="inverted_cdf")) if values else float("nan")
-            cells.append(round(middle, 4) if np.isfinite(middle) else str(middle))
-        failed = sum(bool(score.fault) for task in tasks for score in task.scores[method])
-        rows.append((method, sum(len(task.cases) for task in tasks), *cells, failed))
-    columns = (
-        "Model",
-        "Cases",
-        "Dice",
-        "NSD",
-        "IoU",
-        "Precision",
-        "Recall",
-        "HD95",
-        "Volume error",
-        "Seconds",
-        "Failed",
-    )
-    return Table("measures", "Median of every measure over all cases", columns, tuple(rows),
-                 note=f"HD95 in {name_units(tasks)}; seconds a target.")  # fmt: skip
-
-
-def name_units(tasks: Sequence[TaskScores]) -> str:
-    """Say in which unit the distances of some tasks are."""
-    units = {score.unit for task in tasks for of in task.scores.values() for score in of}
-    return (
-        {"px": "pixels", "mm": "mm"}[units.pop()] if len(units) == 1 else "mm where the spacing is known, else pixels"
-    )
-
-
-def tabulate_volumes(scores: Sequence[Score], *, seed: int, rounds: int) -> list[Table]:
-    """Tabulate the rows of whole volumes: medians of each task, and of every measure.
-
-    Args:
-        scores: Of volumes, of one prompt; none gives no table.
-        seed: Of the bootstrap.
-        rounds: Of the bootstrap.
-
-    Raises:
-        DataError: as group_tasks.
-    """
-    if not scores:
-        return []
-    tasks, _ = group_tasks(scores)
-    made = [tabulate_medians(tasks, compare_tasks(tasks, m, seed=seed, rounds=rounds), m) for m in MEASURES]
-    made.append(tabulate_measures(tasks))
-    return [replace(one, name=f"volumes-{one.name}", title=f"Whole volumes: {one.title}") for one in made]
-
-
-def tabulate_faults(scores: Sequence[Score]) -> Table:
-    """Tabulate why cases failed, by method and reason."""
-    counts = Counter((score.method, score.fault) for score in scores if score.fault)
-    rows = tuple((method, reason, count) for (method, reason), count in sorted(counts.items()))
-    return Table("failures", "Failed cases", ("Model", "Reason", "Cases"), rows, note="They count with Dice and NSD 0.")
 
 
 def _write_p(value: float) -> str:

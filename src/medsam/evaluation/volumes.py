@@ -118,16 +118,15 @@ class VolumeAnswers:
     _parts: dict[int, dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]]] = field(default_factory=dict)
     _scores: list[Score] = field(default_factory=list)
     _qualities: dict[int, list[float]] = field(default_factory=dict)
-    _asked: int = 0
-    _faults: Counter[str] = field(default_factory=Counter)
+    _faults: dict[int, Counter[str]] = field(default_factory=dict)  # of each label, slices of it by reason
 
     def add(self, picture: PromptedPicture, scores: Sequence[Score], masks_NHW: NDArray[np.bool_] | None) -> None:
         """Take in the answer to one slice; without masks it is a slice in which nothing was found."""
         self._scores += scores
-        self._asked += 1
-        if masks_NHW is None:
-            self._faults[scores[0].fault] += 1
         labels_HW = self.volume.labels_DHW[picture.number]
+        if masks_NHW is None:
+            for label in {int(labels_HW[expert][0]) for expert in picture.targets.masks.values()}:
+                self._faults.setdefault(label, Counter())[scores[0].fault] += 1
         for place, expert in enumerate(picture.targets.masks.values()):
             found = np.zeros_like(expert) if masks_NHW is None else masks_NHW[place]
             label = int(labels_HW[expert][0])
@@ -141,14 +140,13 @@ class VolumeAnswers:
         """Measure every label of the volume: the union of its targets, over all slices that were asked.
 
         Distances are in mm where the spacing is known. A slice without an answer is one in which nothing was found; the
-        row says so as a fault, beside what was measured.
+        rows of its labels say so as a fault, beside what was measured.
 
         Args:
             legacy: NSD as in the released scripts.
         """
         row, spacing = self.volume.row, self.volume.spacing_mm
         subject = Subject(row.dataset, row.modality, row.sample, row.group or row.sample, self.method, self.prompt)
-        fault = "; ".join(f"{count} of {self._asked} slices: {why}" for why, count in self._faults.items())
         memory = [s.memory_mb for s in self._scores if not math.isnan(s.memory_mb)]
         rows = []
         for label, slices in sorted(self._parts.items()):
@@ -158,6 +156,8 @@ class VolumeAnswers:
             quality = np.array([np.mean(self._qualities[label])], np.float32)  # NaN where one of them is
             answer = Answer(found_DHW[None], quality, sum(s.seconds for s in self._scores) / len(self._parts))
             (score,) = score_answer(answer, one, subject, hausdorff=True, legacy=legacy, spacing_mm=spacing)
+            why = self._faults.get(label, {})
+            fault = "; ".join(f"{count} of {len(slices)} slices: {reason}" for reason, count in why.items())
             rows.append(
                 replace(
                     score, targets=len(self._parts), fault=fault, slices=len(slices), unit=name_unit(spacing),

@@ -85,10 +85,12 @@ class EvaluateResult:
     Args:
         tables: As Markdown.
         failed: (model, reason) of the targets that count as failed, and how many there are.
+        incomplete: (model, reason) of the labels of whole volumes of which slices got no answer, and how many there are.
     """
 
     tables: str
     failed: dict[tuple[str, str], int]
+    incomplete: dict[tuple[str, str], int]
 
 
 def list_pictures(folders: Sequence[Path], store: Path | None, protocol: EvaluationProtocol) -> list[PictureRow]:
@@ -136,8 +138,12 @@ def evaluate(request: EvaluateRequest, *, progress: Progress | None = None) -> E
         comparison = compare_methods(other, scores)
         write_text(request.output / "comparison.md", comparison)
         tables = f"{tables}\n{comparison}"
-    failed = Counter((score.method, score.fault) for score in [*scores, *volumes] if score.fault)
-    return EvaluateResult(tables, dict(sorted(failed.items())))
+    return EvaluateResult(tables, _count_faults(scores), _count_faults(volumes))
+
+
+def _count_faults(scores: Sequence[Score]) -> dict[tuple[str, str], int]:
+    counts = Counter((score.method, score.fault) for score in scores if score.fault)
+    return dict(sorted(counts.items()))
 
 
 def _measure(request: EvaluateRequest, progress: Progress | None) -> list[Score]:

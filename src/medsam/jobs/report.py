@@ -22,6 +22,13 @@ from medsam.evaluation.html import CaseLink, PlateLink, ReportPage, write_page
 from medsam.evaluation.measure import Score
 from medsam.evaluation.pictures import GridColumn, draw_grid
 from medsam.evaluation.report import keep_first_prompt, read_scores, read_volumes
+from medsam.evaluation.summary_tables import (
+    name_units,
+    tabulate_faults,
+    tabulate_groups,
+    tabulate_measures,
+    tabulate_volumes,
+)
 from medsam.evaluation.tables import (
     MEASURES,
     Cell,
@@ -31,13 +38,9 @@ from medsam.evaluation.tables import (
     TaskScores,
     compare_tasks,
     group_tasks,
-    name_units,
     tabulate_comparisons,
-    tabulate_faults,
-    tabulate_measures,
     tabulate_medians,
     tabulate_ranks,
-    tabulate_volumes,
     write_csv,
     write_latex,
     write_markdown,
@@ -47,7 +50,7 @@ from medsam.jobs.outputs import check_outputs
 from medsam.jobs.report_pictures import CasePictures
 from medsam.jobs.report_studies import StudyScores
 
-GRID_CASES = 6  # of the grids of median and worst cases: one a modality first
+GRID_CASES = 6  # of the grids of median, best and worst cases: one a modality first
 GRID_LINE = 1 / 130  # width of lines there as a share of a picture
 DPI = 300
 FORMS = {".csv": write_csv, ".md": write_markdown, ".tex": write_latex}
@@ -113,7 +116,8 @@ def report(request: ReportRequest) -> ReportResult:
     scores = [score for of in read.values() for score in of]
     tasks, left_out = group_tasks([score for of in read.values() for score in keep_first_prompt(of)])
     names = {score.dataset: run.name for run, of in read.items() for score in of}
-    study = StudyScores(scores, tuple(names[task.task.dataset] for task in tasks), request.times)
+    of_task = tuple(names[task.task.dataset] for task in tasks)
+    study = StudyScores(scores, of_task, request.times, tuple(run.name for run in read))
     comparisons = {m: compare_tasks(tasks, m, seed=request.seed, rounds=request.rounds) for m in MEASURES}
     whole = [score for run in read for score in keep_first_prompt(read_volumes(run))]
     tables = [
@@ -148,7 +152,7 @@ def _tabulate(
 ) -> list[Table]:
     tables = [tabulate_ranks(tasks, m, seed=request.seed, rounds=request.rounds) for m in MEASURES]
     tables += [tabulate_medians(tasks, comparisons[m], m) for m in MEASURES]
-    tables.append(tabulate_measures(tasks))
+    tables += [*(tabulate_groups(tasks, m) for m in MEASURES), tabulate_measures(tasks)]
     if len(tasks[0].scores) > 1:
         tables += [tabulate_comparisons(comparisons[m], m) for m in MEASURES]
     return [*tables, tabulate_faults(scores)]
@@ -165,10 +169,10 @@ def _draw(tasks: Sequence[TaskScores], comparisons: Mapping[Measure, list[Paired
 
 
 def _draw_grids(tasks: Sequence[TaskScores], pictures: CasePictures) -> list[Plate]:
-    """Grids of a median and of the worst case of some tasks, every model beside the others."""
+    """Grids of a median, the best and the worst case of some tasks, every model beside the others."""
     chosen = _choose_tasks(tasks)
     plates = []
-    for name, words in (("median", "of median Dice"), ("worst", "of least Dice")):
+    for name, words in (("median", "of median Dice"), ("best", "of highest Dice"), ("worst", "of least Dice")):
         columns: list[GridColumn] = []
         rows: list[tuple[Cell, ...]] = []
         for task in chosen:
@@ -194,11 +198,11 @@ def _choose_tasks(tasks: Sequence[TaskScores]) -> list[TaskScores]:
 
 
 def _pick_case(task: TaskScores, which: str) -> int:
-    """The case whose mean Dice over the models is the median one, or the least."""
+    """The case whose mean Dice over the models is the median one, the highest or the least."""
     columns = [task.values(method, "dice") for method in task.scores]
     means = [sum(values) / len(columns) for values in zip(*columns, strict=True)]
     order = sorted(range(len(means)), key=lambda i: (means[i], i))
-    return order[0] if which == "worst" else order[(len(order) - 1) // 2]
+    return order[{"worst": 0, "best": -1}.get(which, (len(order) - 1) // 2)]
 
 
 def _picture_cases(tasks: Sequence[TaskScores], pictures: CasePictures, worst: int) -> list[CaseLink]:

@@ -31,11 +31,13 @@ class StudyScores:
         scores: All of them.
         runs: Of each task, the name of its run.
         times: CSV of an annotation study; None where there was none.
+        order: Of the runs in figures.
     """
 
     scores: Sequence[Score]
     runs: tuple[str, ...]
     times: Path | None
+    order: tuple[str, ...] = ()
 
     def tabulate(self, tasks: Sequence[TaskScores]) -> list[Table]:
         """Tabulate the fall of every task as boxes move, and the order of review."""
@@ -54,7 +56,7 @@ class StudyScores:
             *(draw_prompts(curves, methods, kind) for kind in ("margin", "shift")),
             draw_clicks(self.scores, methods),
             draw_sizes(tasks, self.runs),
-            *(draw_runs(tasks, self.runs, m) for m in MEASURES if len(set(self.runs)) <= MOST_RUNS),
+            *(draw_runs(tasks, self.runs, m, order=self.order) for m in MEASURES if len(set(self.runs)) <= MOST_RUNS),
             draw_triage(rank_for_review(_first_rows(tasks)), methods),
             None if self.times is None else draw_times(read_times(self.times)),
         ]
