@@ -167,6 +167,15 @@ def test_predicted_volumes_are_comparators_and_one_on_another_grid_is_a_fault(fo
     assert [row["dice"] for row in read_rows(tmp_path / "cut", "volumes")] == [1.0, 1.0, 0.0]
 
 
+def test_an_expert_mask_on_another_grid_is_refused_though_the_scan_was_measured_before(folder, tmp_path, capsys):
+    command = ["evaluate", str(folder), *EXACT, "-o"]
+    assert run([*command, str(tmp_path / "out")]) == 0
+    labels = nibabel.load(folder / "masks/b.nii.gz").get_fdata().T.astype(np.uint8)
+    write_volume(folder / "masks/b.nii.gz", labels, spacing=(3.0, 1.0, 2.5))
+    assert run([*command, str(tmp_path / "other")]) == 1
+    assert "mm away from the reference's" in capsys.readouterr().err
+
+
 def test_a_list_tells_modality_and_window_or_the_flags_do(folder, tmp_path, capsys):
     listed = tmp_path / "scans.csv"
     pair = "mr_cuboids/images/a.nii.gz,mr_cuboids/masks/a.nii.gz"

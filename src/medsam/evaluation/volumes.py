@@ -156,7 +156,7 @@ class VolumeAnswers:
             quality = np.array([np.mean(self._qualities[label])], np.float32)  # NaN where one of them is
             answer = Answer(found_DHW[None], quality, sum(s.seconds for s in self._scores) / len(self._parts))
             (score,) = score_answer(answer, one, subject, hausdorff=True, legacy=legacy, spacing_mm=spacing)
-            why = self._faults.get(label, {})
+            why = self._faults.get(label, Counter())
             fault = "; ".join(f"{count} of {len(slices)} slices: {reason}" for reason, count in why.items())
             rows.append(
                 replace(

@@ -26,6 +26,7 @@ from medsam.evaluation.report import (
     write_volume_tables,
 )
 from medsam.evaluation.stored import list_stored
+from medsam.evaluation.volumes import read_volume
 from medsam.files.atomic import write_json, write_text
 from medsam.imaging.modality import Modality, parse_modality
 from medsam.jobs.evaluate_shards import EvaluationShard, PictureRow, load_comparators, measure_shard, refuse_doubles
@@ -152,7 +153,8 @@ def _measure(request: EvaluateRequest, progress: Progress | None) -> list[Score]
         for row in list_pictures(request.folders, request.store, request.protocol)
         if request.protocol.takes(row.dataset)
     ]
-    load_comparators.cache_clear()  # weights may be others than in an earlier evaluation of this process
+    for kept in (load_comparators, read_volume):
+        kept.cache_clear()  # weights and scans may be others than in an earlier evaluation of this process
     weights = _weights_of(request)
     file = ScoreFile(request.output, weights, request.protocol)
     volumes = any(isinstance(row, IndexedPicture) and row.is_volume for row in rows)
