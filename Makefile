@@ -8,7 +8,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 DEMO_OUT ?= demo
 # How often a test that failed may run again; what needed that is counted as "rerun" and shown with its failure.
 RERUNS ?= 0
-PYTEST = $(BIN)/pytest -rR --reruns $(RERUNS) --reruns-delay 5
+PYTEST = $(BIN)/pytest -n 2 -rR --reruns $(RERUNS) --reruns-delay 5 --durations 20
 
 .PHONY: help demo page test integration check bench format clean
 help:
@@ -51,7 +51,7 @@ check: $(VENV)/dev
 
 test: $(VENV)/dev check
 	$(BIN)/medsam models fetch lite-medsam
-	OMP_NUM_THREADS=1 $(PYTEST) -n 2 -m "not integration"
+	OMP_NUM_THREADS=1 $(PYTEST) -m "not integration"
 
 DEBIAN := orthanc orthanc-dicomweb dcmtk dicom3tools plastimatch dcm2niix chromium postgresql
 .make/debian:
@@ -75,7 +75,7 @@ NNUNET := nnunetv2==2.8.1 acvl_utils batchgenerators batchgeneratorsv2 connected
 
 integration: $(VENV)/dev $(PAGE) .make/debian .make/ohif/package/dist/index.html .make/nnunet/nnunetv2
 	$(BIN)/medsam models fetch lite-medsam
-	PYTHONPATH=$(CURDIR)/.make/nnunet $(PYTEST) -m integration
+	PYTHONPATH=$(CURDIR)/.make/nnunet $(PYTEST) --dist loadfile -m integration
 
 BENCHMARKS := command encode lite_encode decode volume metrics evaluation curate
 bench: $(VENV)/dev

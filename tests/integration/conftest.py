@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
+PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")  # of Debian's orthanc-dicomweb
 USER, PASSWORD = "medsam", "test"
 
 
@@ -22,13 +23,12 @@ class Orthanc:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_port()
-        plugin = next(iter(sorted(Path("/usr").rglob("libOrthancDicomWeb.so*"))), None)
-        if shutil.which("Orthanc") is None or plugin is None:
+        if shutil.which("Orthanc") is None or not PLUGIN.exists():
             raise RuntimeError("Orthanc or its DICOMweb plugin is not installed; run make integration")
         settings = {
             "Name": "TESTPACS", "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"),
             "HttpPort": self.port, "DicomServerEnabled": False, "RemoteAccessAllowed": False, "AuthenticationEnabled": True,
-            "RegisteredUsers": {USER: PASSWORD}, "Plugins": [str(plugin)],
+            "RegisteredUsers": {USER: PASSWORD}, "Plugins": [str(PLUGIN)],
             "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "EnableWado": True, "WadoRoot": "/wado", "Ssl": False},
         }  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ class Orthanc:
     def start(self) -> None:
         with (self.folder / "orthanc.log").open("ab") as log:
             self.process = subprocess.Popen(["Orthanc", str(self.config)], stdout=log, stderr=log, cwd=self.folder)
-        for _ in range(150):
+        for _ in range(600):
             try:
                 if requests.get(f"{self.root}/system", auth=(USER, PASSWORD), timeout=2).ok:
                     return
