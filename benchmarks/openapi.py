@@ -1,4 +1,5 @@
-"""Requests from the OpenAPI document to a real server, by schemathesis: none may be a fault. Prints JSON.
+"""Requests to a real server by schemathesis, from its OpenAPI document and then as other viewers send them: none may be a
+fault. Prints JSON, a line for each of the two.
 
 python benchmarks/openapi.py --examples 2000
 """
@@ -15,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/support"))
 
 from openapi_walk import walk
 from server_process import ServerProcess
+from viewer_requests import viewers_document
 
 
 def main() -> None:
@@ -23,10 +25,12 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         server = ServerProcess(Path(name))
-        found = walk(server, asked.examples)
+        for what, document in (("api", None), ("viewers", viewers_document())):
+            found = walk(server, asked.examples, document)
+            told = {"what": what, "operations": found.operations, "answered_2xx": len(found.good)}
+            told |= {"requests": found.statuses.total(), "faults": found.faults[:50]}
+            print(json.dumps(told | {"statuses": dict(sorted(found.statuses.items()))}), flush=True)
         server.stop()
-    told = {"operations": found.operations, "requests": found.statuses.total(), "faults": found.faults[:50]}
-    print(json.dumps(told | {"statuses": dict(sorted(found.statuses.items()))}))
 
 
 if __name__ == "__main__":

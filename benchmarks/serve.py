@@ -3,8 +3,9 @@
     python benchmarks/serve.py --prompts 200 --model openmedsam-lite
     python benchmarks/serve.py --soak-minutes 20 --clients 4
 
-The server is a process of its own on loopback. The slope of its memory is that of a straight line through its resident
-size, asked every two seconds after the first quarter, in which caches fill.
+The server is a process of its own on loopback. A soak first fills what is bounded and then measures: the slope of memory
+is that of a straight line through the resident size, asked every two seconds, in all these minutes and without their first
+quarter.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -28,6 +31,7 @@ import numpy as np
 from medsam.imaging.image import Grid, Image
 from medsam.imaging.modality import Modality
 from medsam.inference.predictor import Predictor, load_predictor
+from medsam.server.scans import MAX_STATES
 
 SHAPE = (24, 256, 256)
 
@@ -60,9 +64,12 @@ class Run:
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
-    def stop(self) -> None:
+    def stop(self) -> float:
+        """End it; the seconds that it took."""
+        start = time.monotonic()
         self.process.send_signal(signal.SIGINT)
-        self.process.wait(60)
+        self.process.wait(90)
+        return time.monotonic() - start
 
 
 def bare_decode(predictor: Predictor, repeats: int) -> float:
@@ -77,7 +84,7 @@ def bare_decode(predictor: Predictor, repeats: int) -> float:
     return float(np.median(seconds))
 
 
-async def prompt_at_once(run: Run, count: int) -> dict[str, object]:
+async def prompt_at_once(run: Run, count: int) -> dict[str, Any]:
     """Ask for many slices and objects at once, whose embeddings are there."""
     limits = httpx.Limits(max_connections=count)
     path = f"/api/v1/cases/{run.case}/prompts"
@@ -101,48 +108,67 @@ async def prompt_at_once(run: Run, count: int) -> dict[str, object]:
     }  # fmt: skip
 
 
-def soak(run: Run, minutes: float, clients: int) -> dict[str, object]:
-    """Let clients prompt, draw, undo, look and ask for exports for some minutes, and follow the server's memory."""
-    end, counts, failed = time.monotonic() + 60 * minutes, [0] * clients, []
+def act(client: httpx.Client, path: str, rng: np.random.Generator, label: int) -> int:
+    """Prompt, draw, undo, look or ask for an export; the status of the answer."""
+    k, what = int(rng.integers(SHAPE[0])), int(rng.integers(6))
+    version = {"If-Match": client.get(f"{path}/head").headers["etag"]}
+    if what < 2:
+        body = {"slice": k, "label": label, "box": [60, 60, 200, 180], "save": True}
+        return client.post(f"{path}/prompts", json=body, headers=version).status_code
+    if what == 2:
+        octets = {"Content-Type": "application/octet-stream"} | version
+        drawn = np.full(SHAPE[1:], label, np.uint8).tobytes()
+        return client.put(f"{path}/mask/stored/{k}", content=drawn, headers=octets).status_code
+    if what == 3:
+        return client.post(f"{path}/undo", headers=version).status_code
+    if what == 4:
+        return client.get(f"{path}/slices/axial/{k}").status_code
+    return client.get(f"{path}/export", params={"format": "nifti"}).status_code
 
-    def work(me: int) -> None:
+
+def work(run: Run, clients: int, goes_on: Callable[[int], bool]) -> list[int]:
+    """Let clients act at once while it goes on, asked with the number of acts of each; all statuses."""
+    found: list[list[int]] = [[] for _ in range(clients)]
+
+    def one(me: int) -> None:
         rng = np.random.default_rng(me)
-        path = f"/api/v1/cases/{run.case}"
         with httpx.Client(base_url=run.base, headers=run.headers, timeout=300) as client:
-            while time.monotonic() < end:
-                k, what = int(rng.integers(SHAPE[0])), int(rng.integers(6))
-                version = {"If-Match": client.get(f"{path}/head").headers["etag"]}
-                if what < 2:
-                    body = {"slice": k, "label": me + 1, "box": [60, 60, 200, 180], "save": True}
-                    answer = client.post(f"{path}/prompts", json=body, headers=version)
-                elif what == 2:
-                    drawn = np.full(SHAPE[1:], me + 1, np.uint8).tobytes()
-                    octets = {"Content-Type": "application/octet-stream"} | version
-                    answer = client.put(f"{path}/mask/stored/{k}", content=drawn, headers=octets)
-                elif what == 3:
-                    answer = client.post(f"{path}/undo", headers=version)
-                elif what == 4:
-                    answer = client.get(f"{path}/slices/axial/{k}")
-                else:
-                    answer = client.get(f"{path}/export", params={"format": "nifti"})
-                counts[me] += 1
-                if answer.status_code >= 500:
-                    failed.append(answer.status_code)
+            while goes_on(len(found[me])):
+                found[me].append(act(client, f"/api/v1/cases/{run.case}", rng, me + 1))
 
-    threads = [threading.Thread(target=work, args=(me,)) for me in range(clients)]
-    for thread in threads:
-        thread.start()
-    start, seen = time.monotonic(), []
-    while time.monotonic() < end:
-        seen.append(((time.monotonic() - start) / 60, run.resident_mib))
-        time.sleep(2)
-    for thread in threads:
-        thread.join()
-    late = np.array([one for one in seen if one[0] >= minutes / 4])
-    slope = float(np.polyfit(late[:, 0], late[:, 1], 1)[0])
+    with ThreadPoolExecutor(clients) as pool:
+        list(pool.map(one, range(clients)))
+    return [status for own in found for status in own]
+
+
+def fill(run: Run, clients: int) -> None:
+    """Fill what is bounded: an embedding of each slice, the states that are kept, a thread and a connection for each client."""
+    with httpx.Client(base_url=run.base, headers=run.headers, timeout=300) as client:
+        for k in range(SHAPE[0]):
+            body = {"slice": k, "box": [60, 60, 200, 180]}
+            client.post(f"/api/v1/cases/{run.case}/prompts", json=body).raise_for_status()
+    work(run, clients, lambda acts: acts < 6 * MAX_STATES // clients)  # of six acts three save
+
+
+def soak(run: Run, minutes: float, clients: int) -> dict[str, Any]:
+    """Fill the server's caches, then let clients work for some minutes, and follow the server's memory."""
+    empty, began = run.resident_mib, time.monotonic()
+    fill(run, clients)
+    start = time.monotonic()
+    end, seen = start + 60 * minutes, [(0.0, run.resident_mib)]
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(work, run, clients, lambda acts: time.monotonic() < end)
+        while time.monotonic() < end:
+            time.sleep(2)
+            seen.append(((time.monotonic() - start) / 60, run.resident_mib))
+        statuses = working.result()
+    told = np.array(seen)
+    slopes = [float(np.polyfit(part[:, 0], part[:, 1], 1)[0]) for part in (told, told[told[:, 0] >= minutes / 4])]
     return {
-        "minutes": minutes, "clients": clients, "requests": sum(counts), "errors_5xx": len(failed),
-        "first_mib": seen[0][1], "last_mib": seen[-1][1], "largest_mib": max(m for _, m in seen), "mib_a_minute": slope,
+        "fill_minutes": (start - began) / 60, "minutes": minutes, "clients": clients, "requests": 2 * len(statuses),
+        "errors_5xx": sum(status >= 500 for status in statuses), "empty_mib": empty, "first_mib": seen[0][1],
+        "last_mib": seen[-1][1], "largest_mib": float(told[:, 1].max()), "mib_a_minute": slopes[0],
+        "mib_a_minute_after_first_quarter": slopes[1],
     }  # fmt: skip
 
 
@@ -157,13 +183,16 @@ def main() -> None:
         run = Run(Path(name), asked.model)
         try:
             if asked.soak_minutes:
-                print(json.dumps(soak(run, asked.soak_minutes, asked.clients)), flush=True)
-                return
-            told = asyncio.run(prompt_at_once(run, asked.prompts))
+                told = soak(run, asked.soak_minutes, asked.clients)
+            else:
+                told = asyncio.run(prompt_at_once(run, asked.prompts))
         finally:
-            run.stop()
-        bare = bare_decode(load_predictor(asked.model, device="cpu"), 40)
-        print(json.dumps(told | {"model": asked.model, "bare_decode_s": bare}), flush=True)
+            ended = run.stop()
+        told |= {"model": asked.model, "end_s": ended}
+        if not asked.soak_minutes:
+            bare = bare_decode(load_predictor(asked.model, device="cpu"), 40)
+            told |= {"bare_decode_s": bare, "times_bare": told["server_per_prompt_s"] / bare}
+        print(json.dumps(told), flush=True)
 
 
 if __name__ == "__main__":

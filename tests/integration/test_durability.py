@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from shutil import disk_usage
 
 import numpy as np
 import pytest
-from serving import SHAPE, Served, bearer, scan_file, serve
+from serving import SHAPE, Served, bearer, passing_files, scan_file, serve
 
 from durability import kill_while_saving, write_at_once
 from medsam.annotation.study.project import open_project
@@ -71,7 +73,12 @@ def test_a_full_disk_is_507_and_work_goes_on_when_there_is_room(small_disk: Path
             headers={"Content-Type": "application/octet-stream"},
         )  # fmt: skip
         assert upload.status_code == 507
-        assert list((small_disk / "project" / "uploads").iterdir()) == []
+        with suppress(OSError):
+            small_disk.joinpath("rest").write_bytes(bytes(disk_usage(small_disk).free))
+        export = served.client.get(f"/api/v1/cases/{served.case}/export?format=nifti")
+        assert export.status_code == 507 and "full" in export.json()["got"], export.text
+        small_disk.joinpath("rest").unlink()
+        assert passing_files(served) == [] and not (small_disk / "project" / "uploads").exists()
         ballast.unlink()
         again = save(served, version, values)
         assert again.status_code == 200 and again.json()["version"] == version + 1

@@ -13,6 +13,7 @@ from serving import (
     Served,
     bearer,
     block,
+    passing_files,
     scan_file,
 )
 
@@ -58,7 +59,7 @@ def test_an_uploaded_scan_becomes_a_case_and_a_hostile_one_does_not(served: Serv
     broken = served.client.post("/api/v1/cases", params={"name": "x.nii.gz"}, content=data[:300])
     assert broken.status_code == 400 and str(tmp_path) not in broken.text
     assert served.client.post("/api/v1/cases", params={"name": "../../x.exe"}, content=data).status_code == 400
-    assert len(list(uploads.iterdir())) == 1
+    assert len(list(uploads.iterdir())) == 1 and passing_files(served) == []
 
 
 def test_a_lock_is_kept_with_the_case_and_seen_by_others(served: Served) -> None:

@@ -129,6 +129,9 @@ def test_anothers_version_is_compared_and_taken_over_and_ones_own_is_not_lost(se
     move(served, 4, "undo")
     assert np.array_equal(whole_mask(served), mine)
     assert step(served, 5, step="take", revision=999).status_code == 404
+    assert step(served, 5, step="take", revision=10**30).status_code == 422  # more than a database counts
+    for path in ("comparison", "mask", "mask/stored/1"):
+        assert served.client.get(f"/api/v1/cases/{served.case}/{path}?revision={10**30}").status_code == 422
     assert served.client.get(f"{path}/comparison", params={"revision": 999}).status_code == 404
 
 

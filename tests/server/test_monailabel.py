@@ -14,7 +14,7 @@ import pytest
 from dicom_phantom import Phantom, write_series
 from listening import listening
 from monailabel_wheel import client_class
-from serving import BLOCK, OTHER, SHAPE, TOKEN, Served, bearer, block, scan_file, serve
+from serving import BLOCK, OTHER, SHAPE, TOKEN, Served, bearer, block, passing_files, scan_file, serve
 
 import medsam
 from medsam.errors import PromptError
@@ -81,7 +81,7 @@ def test_ohif_gets_plain_labels_and_sends_them_as_they_lie_in_memory(hall: Serve
     told = hall.client.get(f"/monailabel/datastore/label/info?label={hall.case}").json()
     assert told == {"label_info": [{"name": "Liver", "idx": 2}]}
     assert hall.client.get(f"/monailabel/datastore/image/info?image={hall.case}").json()["status"] == "in work"
-    assert not [f for f in (hall.app.state.server.settings.folder / "uploads").iterdir() if f.suffix == ".bin"]
+    assert passing_files(hall) == []
 
 
 def test_points_alone_and_scribbles_give_the_whole_object(hall: Served, tmp_path: Path) -> None:
@@ -156,11 +156,9 @@ def test_bodies_that_are_no_form_are_answered_in_words(hall: Served, path: str, 
     ("label.bin", b"123"), ("../../label.bin", b""), ("x.nii.gz", b"\x1f\x8b" + b"0" * 99), ("x.exe", b"MZ"), ("x.nrrd", b"NRRD0004\n\n"),
 ])  # fmt: skip
 def test_labels_that_are_none_are_refused_and_leave_no_file(hall: Served, name: str, data: bytes) -> None:
-    uploads = hall.app.state.server.settings.folder / "uploads"
-    before = set(uploads.iterdir()) if uploads.exists() else set()
     answer = hall.client.put(f"/monailabel/datastore/label?image={hall.case}", files={"label": (name, data)})
     assert 400 <= answer.status_code < 500 and answer.json()["detail"]
-    assert set(uploads.iterdir()) == before if uploads.exists() else not before
+    assert passing_files(hall) == []
 
 
 def test_sessions_of_others_do_not_exist_and_end_with_the_server(tmp_path: Path) -> None:
@@ -176,8 +174,8 @@ def test_sessions_of_others_do_not_exist_and_end_with_the_server(tmp_path: Path)
         path = f"/monailabel/infer/medsam_3d?image=&session_id={session}"
         assert served.client.post(path, files=form, headers=bearer(OTHER)).status_code == 404
         assert served.client.post(path, files=form).status_code == 200
-        [kept] = (served.app.state.server.settings.folder / "uploads").iterdir()
-    assert not kept.exists()
+        [kept] = passing_files(served)
+    assert not kept.parent.exists()
 
 
 @pytest.mark.integration

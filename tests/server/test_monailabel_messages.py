@@ -30,7 +30,7 @@ def test_what_cannot_be_drawn_is_refused(params: dict[str, object]) -> None:
         prompts_of(params, 3, SHAPE)
 
 
-@pytest.mark.parametrize("sent", ["[1]", "{", "null", "[" * 100_000])
+@pytest.mark.parametrize("sent", ["[1]", "{", "null", "[" * 100_000, '{"label": "\\ud800"}'])
 def test_params_are_a_json_object(sent: str) -> None:
     with pytest.raises(PromptError, match="no JSON object"):
         read_params(sent)

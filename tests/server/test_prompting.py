@@ -64,6 +64,21 @@ def test_a_job_makes_a_whole_object_and_says_how_far_it_is(served: Served) -> No
     assert set(np.unique(whole_mask(served)[2])) == {0, 1} and served.head()["version"] == 2
 
 
+def test_a_job_that_an_ending_server_drops_says_so_to_whoever_follows_it(served: Served) -> None:
+    begun, go = threading.Event(), threading.Event()
+    worker = served.app.state.server.worker
+    running = worker.job("x", lambda: begun.set() or go.wait(60))
+    begun.wait(60)
+    path = f"/api/v1/cases/{served.case}/jobs"
+    body = {"prompts": [{"slice": 1, "box": [1, 1, 5, 5]}]}
+    job = served.client.post(path, json=body, headers={"If-Match": '"v0"'}).json()
+    worker.close(0)
+    told = served.client.get(f"{path}/{job['id']}/events").text
+    go.set()
+    running.result(60)
+    assert "event: failed" in told and "Closing" in told and served.head()["version"] == 0
+
+
 def test_a_cancelled_job_saves_nothing(served: Served) -> None:
     cancelled = threading.Event()
     hold = served.app.state.server.worker.job("x", lambda: cancelled.wait(60))

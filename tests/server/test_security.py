@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from dicom_phantom import Phantom, write_series
 from fastapi import FastAPI
-from serving import OTHER, TOKEN, Served, at_once, bearer, serve
+from serving import OTHER, TOKEN, Served, at_once, bearer, passing_files, serve
 from starlette.routing import BaseRoute
 from starlette.types import Message
 
@@ -86,8 +86,7 @@ def test_bodies_are_counted_while_they_stream(served: Served, tmp_path: Path) ->
         headers={"Content-Type": "application/octet-stream"},
     )
     assert streamed.status_code == 413
-    uploads = tmp_path / "project" / "uploads"
-    assert not uploads.exists() or not list(uploads.iterdir())
+    assert passing_files(served) == [] and not (tmp_path / "project" / "uploads").exists()
 
 
 CANARIES = {

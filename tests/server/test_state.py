@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from serving import OTHER, Served, prompt, scan_file, whole_mask
 
 from medsam.errors import InputFileError
-from medsam.server.state import READS_AT_ONCE
+from medsam.server.state import READS_AT_ONCE, note_answer
 
 
 def test_a_save_that_comes_too_late_is_told_both_sides_and_changes_nothing(served: Served) -> None:
@@ -39,3 +40,15 @@ def test_files_that_were_sent_are_read_elsewhere_and_few_at_a_time(served: Serve
     assert taken == [True] * READS_AT_ONCE + [False]
     for _ in range(READS_AT_ONCE):
         state.reads.release()
+
+
+def test_a_clock_that_is_set_back_or_forward_makes_no_wait_longer(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, asked = served.app.state.server, time.monotonic()
+    for wall in (2e9, 1e9):
+        monkeypatch.setattr("medsam.server.state.time.time", lambda wall=wall: wall)
+        note_answer(state, served.case, "ana", asked)
+    spent = time.monotonic() - asked
+    waits = [one for one in served.project.activities() if one.phase == "model"]
+    assert [one.at for one in waits] == [2e9, 1e9] and all(0 <= one.seconds <= spent for one in waits)

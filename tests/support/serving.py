@@ -96,5 +96,10 @@ def prompt(served: Served, version: int | None = None, token: str = TOKEN, **mor
     return served.client.post(f"/api/v1/cases/{served.case}/prompts", json=body, headers=headers)
 
 
+def passing_files(served: Served) -> list[Path]:
+    """What the server keeps of what is sent and not of the project."""
+    return [file for file in served.app.state.server.passing.iterdir() if file.name != ".lock"]
+
+
 def whole_mask(served: Served) -> np.ndarray:
     return decode_runs(served.client.get(f"/api/v1/cases/{served.case}/mask").content).unfold()

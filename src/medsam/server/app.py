@@ -35,7 +35,9 @@ from medsam.server.leases import Leases
 from medsam.server.lifecycle import Lifecycle
 from medsam.server.memory import tidy_memory
 from medsam.server.metrics import Metrics
+from medsam.server.monailabel_sessions import Sessions
 from medsam.server.page import PAGE, PageFiles
+from medsam.server.passing import passing_folder
 from medsam.server.presence import Presence
 from medsam.server.problems import install_problems
 from medsam.server.scans import OpenScans
@@ -67,20 +69,21 @@ def create_app(project: Project, predictor: Predictor, settings: ServerSettings)
         metrics.watch(lambda: worker.waiting)
         cache = EmbeddingCache(settings.cache or settings.folder / "embeddings")
         presence = Presence(settings.idle_seconds, settings.live_seconds)
-        app.state.server = ServerState(project, predictor, settings, worker, OpenScans(project), cache, presence)
         app.state.jobs = prompting.Jobs()
-        app.state.sessions = monailabel.Sessions()
+        app.state.sessions = Sessions()
         app.state.leases = nninteractive.leases_of(settings)
-        resting = asyncio.create_task(_let_go(app.state.server))
-        sweeping = asyncio.create_task(_sweep(app.state.leases, app.state.sessions, settings.idle_seconds))
-        tidying = asyncio.create_task(_tidy())
-        life_of.stage = "ready"
-        yield
-        life_of.stage = "stopping"
-        for task in (resting, sweeping, tidying):
-            task.cancel()
-        app.state.sessions.rest(0)
-        await asyncio.to_thread(worker.close)
+        with passing_folder(settings.folder / "passing") as passing:
+            scans = OpenScans(project)
+            app.state.server = ServerState(project, predictor, settings, worker, scans, cache, presence, passing)
+            resting = asyncio.create_task(_let_go(app.state.server))
+            sweeping = asyncio.create_task(_sweep(app.state.leases, app.state.sessions, settings.idle_seconds))
+            tidying = asyncio.create_task(_tidy())
+            life_of.stage = "ready"
+            yield
+            life_of.stage = "stopping"
+            for task in (resting, sweeping, tidying):
+                task.cancel()
+            await asyncio.to_thread(worker.close)
 
     app = FastAPI(
         title="openmedsam", version=__version__, lifespan=life, docs_url=None, redoc_url=None,
@@ -111,7 +114,7 @@ async def _let_go(server: ServerState) -> None:
         server.scans.rest(server.settings.idle_seconds)
 
 
-async def _sweep(leases: Leases, sessions: monailabel.Sessions, idle_seconds: float) -> None:
+async def _sweep(leases: Leases, sessions: Sessions, idle_seconds: float) -> None:
     """Let go of scans whose viewers are gone, also when nobody asks."""
     while True:
         await asyncio.sleep(SWEEP_SECONDS)

@@ -36,7 +36,6 @@ from medsam.server.schemas import (
     StatusChange,
     WorkerView,
 )
-from medsam.server.settings import ServerSettings
 from medsam.server.state import Annotator, Case, Server, ServerState, note_work
 
 router = APIRouter(prefix="/api/v1", tags=["cases"])
@@ -77,17 +76,17 @@ async def upload(
     *, request: Request, server: Server, name: str, modality: str | None = None, window: str | None = None
 ) -> CaseView:
     """Add a scan by sending its bytes; of the name only the suffix is kept."""
-    path = await receive_file(request, server.settings, name)
+    path = await receive_file(request, server.passing, name)
     return _view(await add_upload(server, path, modality, window), {})
 
 
-async def receive_file(request: Request, settings: ServerSettings, name: str, ability: str = "read_image") -> Path:
-    """Write the body of a request to a new file among the uploads.
+async def receive_file(request: Request, folder: Path, name: str, ability: str = "read_image") -> Path:
+    """Write the body of a request to a new file in a folder.
 
     Raises:
         InputFileError: the name's suffix is of no format that can be read.
     """
-    path = new_upload(settings, name, ability)
+    path = new_upload(folder, name, ability)
     try:
         with path.open("wb") as file:
             async for chunk in request.stream():
@@ -98,7 +97,7 @@ async def receive_file(request: Request, settings: ServerSettings, name: str, ab
     return path
 
 
-def new_upload(settings: ServerSettings, name: str, ability: str = "read_image") -> Path:
+def new_upload(folder: Path, name: str, ability: str = "read_image") -> Path:
     """A path of the server's own choice for an upload; the name given leads nowhere.
 
     Raises:
@@ -108,8 +107,6 @@ def new_upload(settings: ServerSettings, name: str, ability: str = "read_image")
     if not suffix:
         known = " ".join(list_suffixes(ability))
         raise InputFileError("an upload of unknown suffix", expected=f"one of {known}", fix="name it by its format")
-    folder = settings.folder / "uploads"
-    folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{secrets.token_hex(16)}{suffix}"
 
 
@@ -119,13 +116,17 @@ async def add_upload(
     """Add an uploaded scan to the project, once a process of its own has read it; the file goes where that fails."""
     settings = server.settings
     intensity = IntensityOptions(modality or settings.modality, window or settings.window)
+    kept = settings.folder / "uploads" / path.name
 
     def add() -> ProjectCase:
         try:
             server.check_upload(path)
-            return add_scan(server.project, path, FileOptions(), intensity, extra=extra or None)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(kept)
+            return add_scan(server.project, kept, FileOptions(), intensity, extra=extra or None)
         except BaseException:
             path.unlink(missing_ok=True)
+            kept.unlink(missing_ok=True)
             raise
 
     return await run_in_threadpool(add)

@@ -32,6 +32,7 @@ from medsam.server.schemas import (
     PlaneName,
     ReleaseStep,
     ReshapeStep,
+    RevisionId,
     Step,
     StepIn,
     StepOut,
@@ -224,7 +225,7 @@ def find_codes(*, words: Annotated[str, Query(max_length=80)] = "") -> list[tupl
 
 @router.get("/comparison")
 def compare(
-    *, case: Case, server: Server, me: Annotator, revision: Annotated[int, Query(ge=1)],
+    *, case: Case, server: Server, me: Annotator, revision: Annotated[RevisionId, Query()],
     tolerance: Annotated[float, Query(ge=0, le=100)] = TOLERANCE_MM,
 ) -> list[ComparisonView]:  # fmt: skip
     """How well one's own mask agrees with another version of the case, object by object."""

@@ -8,6 +8,7 @@ import os
 import secrets
 import socket
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
@@ -18,14 +19,17 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from medsam.errors import DataError
-from medsam.server.lifecycle import GRACE_SECONDS, Lifecycle, drain
+from medsam.server.lifecycle import Lifecycle, drain
 from medsam.server.memory import settle_memory
+from medsam.server.prompting import Jobs
 from medsam.server.settings import ANNOTATOR, LOOPBACK, ServerSettings
 from medsam.server.state import ServerState
 from medsam.server.tokens import TokenHolder, default_token_file, hash_token, read_tokens
 
 MAX_CONNECTIONS = 512  # more are answered with 503
 INTERRUPTED = 130  # the exit code of a shell's Ctrl-C
+CUT_SECONDS = 10.0  # at the end, for a batch of slices that runs, and for answers that are still fetched
+LAST_SECONDS = 60.0  # after which the process ends whatever a thread of it waits for, as a database that others lock
 UNREAD_SECONDS = 60  # after which the system drops a connection whose peer takes nothing
 
 
@@ -114,6 +118,9 @@ class EndingServer(uvicorn.Server):
                 )  # of what is cut off there is no more to say
             return
         life.stage = "stopping"
+        last = threading.Timer(LAST_SECONDS, end_at_once, [128 + sig])
+        last.daemon = True
+        last.start()
         asyncio.run_coroutine_threadsafe(self._end(app, sig, frame), self._loop)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -124,6 +131,9 @@ class EndingServer(uvicorn.Server):
     async def _end(self, app: FastAPI, sig: int, frame: FrameType | None) -> None:
         worker = cast(ServerState, app.state.server).worker
         await drain(lambda: worker.busy)
+        cast(Jobs, app.state.jobs).stop()  # what runs still saves nothing, and whoever follows it is told so
+        worker.close(0)
+        await drain(lambda: worker.busy, CUT_SECONDS)
         super().handle_exit(sig, frame)
 
 
@@ -152,8 +162,8 @@ def listen(app: FastAPI, host: str, port: int, tell: Callable[[str], None], toke
     name = f"[{host}]" if ":" in host else host
     query = f"/?token={token}" if token else "/"
     config = uvicorn.Config(
-        app, access_log=False, log_level="warning", server_header=False, proxy_headers=False, http=PromptProtocol,
-        timeout_keep_alive=15, timeout_graceful_shutdown=int(GRACE_SECONDS), h11_max_incomplete_event_size=64 << 10,
+        app, access_log=False, ws="none", log_level="warning", server_header=False, proxy_headers=False, http=PromptProtocol,
+        timeout_keep_alive=15, timeout_graceful_shutdown=int(CUT_SECONDS), h11_max_incomplete_event_size=64 << 10,
         limit_concurrency=MAX_CONNECTIONS,
     )  # fmt: skip
     settle_memory()
@@ -163,11 +173,16 @@ def listen(app: FastAPI, host: str, port: int, tell: Callable[[str], None], toke
             EndingServer(config).run(sockets=[listener])
         except KeyboardInterrupt:
             if _works(app):  # a thread inside the model's library can be neither stopped nor left to Python's own end
-                sys.stderr.write("medsam: interrupted; what was finished is kept\n")
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(INTERRUPTED)
+                end_at_once(INTERRUPTED)
             raise
+
+
+def end_at_once(code: int) -> None:
+    """End the process, whatever its threads do; what was acknowledged is on the disk."""
+    sys.stderr.write("medsam: interrupted; what was finished is kept\n")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _works(app: FastAPI) -> bool:

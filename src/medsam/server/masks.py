@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import tempfile
 import zipfile
@@ -19,6 +20,7 @@ from starlette.concurrency import run_in_threadpool
 
 from medsam.annotation.study.heads import Head
 from medsam.annotation.study.label_runs import encode_runs
+from medsam.annotation.study.project import ProjectCase
 from medsam.errors import DataError, GeometryError, InputFileError, OutputError
 from medsam.imaging.image import Mask
 from medsam.io.suffixes import FORMATS
@@ -28,7 +30,7 @@ from medsam.server.drawn import number_of, with_slice
 from medsam.server.object_changes import apply_changes
 from medsam.server.problems import NotFound
 from medsam.server.scans import wire_values
-from medsam.server.schemas import HeadView, Index, MoveView, PlaneName
+from medsam.server.schemas import HeadView, Index, MoveView, PlaneName, RevisionId
 from medsam.server.scores import drop_scores, head_scores
 from medsam.server.state import (
     Annotator,
@@ -51,10 +53,11 @@ WRITTEN = {
     "dicom-seg": ".dcm",
     "rtstruct": ".dcm",
 }
+FULL = (errno.ENOSPC, errno.EDQUOT)
 BY_NAME = ("dicom-seg", "rtstruct")  # formats that their suffix does not tell
 At = Annotated[Index, InPath()]
 OfWhom = Annotated[str | None, Query(alias="annotator", max_length=64)]
-OfRevision = Annotated[int | None, Query(ge=1)]
+OfRevision = Annotated[RevisionId | None, Query()]
 
 
 def _tagged(response: Response, head: HeadView) -> HeadView:
@@ -211,12 +214,12 @@ def export(
 ) -> FileResponse:
     """The mask as a file; DICOM objects take the patient's attributes from the scan's own series."""
     mask = read_current_mask(server.project, case, annotator or me, server.scans.open(case).stored)
-    path = write_export(mask, case.source, f"case-{case.number}", format, read_options(case)[0].series)
+    path = write_export(server.passing, mask, case, format)
     return FileResponse(path, filename=path.name, background=BackgroundTask(rmtree, path.parent))
 
 
-def write_export(mask: Mask, source: str, stem: str, format: str, series: str | None) -> Path:
-    """Write a mask into a folder of its own, which the caller removes; several files become one zip.
+def write_export(place: Path, mask: Mask, case: ProjectCase, format: str) -> Path:
+    """Write a mask into a new folder in a place, which the caller removes; several files become one zip.
 
     Raises:
         OutputError: an unknown format, or a mask that it cannot hold.
@@ -227,11 +230,17 @@ def write_export(mask: Mask, source: str, stem: str, format: str, series: str | 
     if row is None:
         known = ", ".join(row.name for row in FORMATS if "write_mask" in row.can)
         raise OutputError(f"the format {format!r:.30}", expected=known, fix="choose one of them")
-    suffix = WRITTEN.get(row.name) or row.suffixes[0]
-    folder = Path(tempfile.mkdtemp(prefix="medsam-"))
+    suffix, source, stem = WRITTEN.get(row.name) or row.suffixes[0], case.source, f"case-{case.number}"
+    folder = Path(tempfile.mkdtemp(dir=place))
     try:
         path = folder / f"{stem}{suffix}"
-        write_mask(mask, path, reference=source, format=format if format in BY_NAME else None, series=series)
+        write_mask(
+            mask,
+            path,
+            reference=source,
+            format=format if format in BY_NAME else None,
+            series=read_options(case)[0].series,
+        )
         files = sorted(folder.iterdir())
         if files == [path]:
             return path
@@ -241,6 +250,8 @@ def write_export(mask: Mask, source: str, stem: str, format: str, series: str | 
                 bundle.write(file, file.name)
     except BaseException as error:
         rmtree(folder, ignore_errors=True)
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in FULL:
+            raise OutputError("the disk is full", expected="room for the file", fix="free some, try again") from None
         if isinstance(error, InputFileError | GeometryError | OutputError):
             if isinstance(error, OutputError) and not any(
                 part in str(error) for part in (Path(source).name, folder.name)

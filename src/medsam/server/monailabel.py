@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import rmtree
 from typing import Annotated, cast
@@ -32,7 +30,7 @@ from medsam.inference.volume.spread import spread
 from medsam.io.dicom.pacs_address import UID
 from medsam.io.formats import read_image, read_mask
 from medsam.io.suffixes import find_suffix
-from medsam.jobs.project import read_current_mask, read_options
+from medsam.jobs.project import read_current_mask
 from medsam.server.annotating import mask_of, save_state
 from medsam.server.cases import add_upload, new_upload
 from medsam.server.masks import write_export
@@ -48,6 +46,7 @@ from medsam.server.monailabel_messages import (
     ready_image,
     scribbled_prompts,
 )
+from medsam.server.monailabel_sessions import Sessions
 from medsam.server.problems import NotFound
 from medsam.server.state import Annotator, Server, ServerState, note_answer, note_work
 from medsam.server.strokes import settle
@@ -59,54 +58,6 @@ MODELS = {"medsam_2d": 2, "medsam_3d": 3, SCRIBBLES: 3}
 RESULTS = (".nii.gz", ".nii", ".nrrd", ".seg.nrrd")
 NAME = "name_sha256"  # of a case's options
 RAW = ".bin"  # OHIF's labels, as they lie in memory
-
-
-@dataclass(eq=False)
-class _Session:
-    path: Path
-    annotator: str
-    used: float = field(default_factory=time.monotonic)
-
-
-class Sessions:
-    """Scans that clients sent for a while and not for the project."""
-
-    def __init__(self) -> None:
-        self._open: OrderedDict[str, _Session] = OrderedDict()
-
-    def add(self, path: Path, annotator: str, *, most: int, idle_seconds: float) -> str:
-        """Keep a scan, and let go of those that are idle or too many."""
-        now = time.monotonic()
-        for old, one in list(self._open.items()):
-            if now - one.used > idle_seconds or len(self._open) >= most:
-                self.drop(old, one.annotator)
-        session = secrets.token_hex(16)
-        self._open[session] = _Session(path, annotator)
-        return session
-
-    def find(self, session: str, annotator: str) -> Path:
-        """The file of one's own session.
-
-        Raises:
-            NotFound: there is none.
-        """
-        one = self._open.get(session)
-        if one is None or one.annotator != annotator:
-            raise NotFound("a session that is not there", expected="an open session", fix="send the scan again")
-        one.used = time.monotonic()
-        return one.path
-
-    def rest(self, idle_seconds: float) -> None:
-        """End the sessions that nobody uses; with 0 seconds all of them."""
-        now = time.monotonic()
-        for session, one in list(self._open.items()):
-            if now - one.used >= idle_seconds:
-                self.drop(session, one.annotator)
-
-    def drop(self, session: str, annotator: str) -> None:
-        """End one's own session; its file goes."""
-        self.find(session, annotator).unlink(missing_ok=True)
-        del self._open[session]
 
 
 def _sessions(request: Request) -> Sessions:
@@ -186,12 +137,12 @@ def datastore(server: Server, output: str = "stats") -> dict[str, object]:
 
 
 async def _kept(server: ServerState, form: FormData, name: str, *, mask: bool = False) -> Path:
-    """A file of a form among the uploads, once a process of its own has read it."""
+    """A file of a form among what passes, once a process of its own has read it."""
     sent = form.get(name)
     if not isinstance(sent, UploadFile):
         raise InputFileError(f"a form without {name}", expected="a file", fix="send one")
     raw = mask and (sent.filename or "").endswith(RAW)
-    path = new_upload(server.settings, "x.nii" if raw else sent.filename or "", "read_mask" if mask else "read_image")
+    path = new_upload(server.passing, "x.nii" if raw else sent.filename or "", "read_mask" if mask else "read_image")
     path = path.with_suffix(RAW) if raw else path
     try:
         with path.open("wb") as file:
@@ -337,7 +288,7 @@ async def infer(
     case = None if scan else _case(server, image)
     scribbles = await _kept(server, form, "label", mask=True) if model == SCRIBBLES else None
     asked = _Asked(model, read_params(form.get("params")), case, scan, scribbles)
-    whose, asked_at = case.id if case else session_id, time.time()
+    whose, asked_at = case.id if case else session_id, time.monotonic()
     try:
         if MODELS[model] == 2:
             future = server.worker.prompt(whose, (me, model), lambda: _answer(server, asked))
@@ -354,7 +305,7 @@ async def infer(
     if output == "json":
         return JSONResponse(told)
     if output == "dicom_seg":
-        return await run_in_threadpool(_dicom_seg, found.mask, named, case)
+        return await run_in_threadpool(_dicom_seg, server.passing, found.mask, named, case)
     suffix = str(asked.params.get("result_extension", ".nii.gz"))
     plain = asked.params.get("result_compress") is False
     suffix = suffix if suffix in RESULTS else ".nii.gz"
@@ -382,12 +333,11 @@ def _answer(server: ServerState, asked: _Asked) -> Segmentation:
     return spread(server.predictor, image, settled, cache=server.cache, progress=progress)
 
 
-def _dicom_seg(mask: Mask, name: str, case: ProjectCase | None) -> Response:
+def _dicom_seg(place: Path, mask: Mask, name: str, case: ProjectCase | None) -> Response:
     """A mask as DICOM SEG, which takes the patient's attributes from the case's own series."""
     if case is None:
         raise NotFound("a session's scan as DICOM SEG", expected="a case of the project", fix="add the series first")
-    series = read_options(case)[0].series
-    path = write_export(replace(mask, names={1: name}), case.source, f"case-{case.number}", "dicom-seg", series)
+    path = write_export(place, replace(mask, names={1: name}), case, "dicom-seg")
     return FileResponse(
         path, media_type="application/dicom", filename=path.name, background=BackgroundTask(rmtree, path.parent)
     )

@@ -65,6 +65,7 @@ def read_params(sent: object) -> Mapping[str, object]:
     """
     try:
         found = json.loads(sent) if isinstance(sent, str) and sent else {}
+        json.dumps(found, ensure_ascii=False).encode()  # half a character is written as JSON, and nowhere else
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):

@@ -74,8 +74,8 @@ class _Call:
     async def array(self) -> NDArray[np.generic]:
         """The packed array in the body; its lease is looked at first."""
         self._seats.remaining(self._lease, self.me, alive=True)
-        settings = self.server.settings
-        return await receive_array(self.request, settings.folder / "uploads", settings.max_array_bytes)
+        server = self.server
+        return await receive_array(self.request, server.passing, server.settings.max_array_bytes)
 
     async def drawn(self, drawn: Callable[[InteractiveScan], Drawn], *, run: bool) -> Response:
         """Remember what was drawn and answer it, unless the client wants to go on drawing."""
@@ -98,7 +98,7 @@ Call = Annotated[_Call, Depends()]
 
 
 async def _predict(call: _Call, scan: InteractiveScan) -> Response:
-    server, asked_at = call.server, time.time()
+    server, asked_at = call.server, time.monotonic()
 
     def run() -> Bounds | None:
         return scan.predict(server.predictor, server.cache, lambda done, total: server.worker.give_way())

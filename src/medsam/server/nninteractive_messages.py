@@ -119,7 +119,6 @@ async def receive_array(request: Request, folder: Path, most_bytes: int) -> NDAr
         InputFileError: no packed array.
         BodyTooLarge: more than most_bytes.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder) as file:
         size = 0
         async for chunk in request.stream():

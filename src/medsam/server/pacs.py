@@ -12,7 +12,7 @@ from medsam.errors import DataError
 from medsam.io.dicom.pacs_address import PacsAddress, parse_address
 from medsam.jobs.options import FileOptions, IntensityOptions
 from medsam.jobs.pacs_cases import add_series, find_archive
-from medsam.jobs.project import read_current_mask, read_options
+from medsam.jobs.project import read_current_mask
 from medsam.server.masks import write_export
 from medsam.server.schemas import CaseView, PacsQuery, SeriesIn, SeriesView, StoreFormat, StoreView
 from medsam.server.state import Annotator, Case, Server, ServerState
@@ -66,7 +66,7 @@ def store_mask(
 
     address = find_archive(case, server.settings.pacs)
     mask = read_current_mask(server.project, case, annotator or me, server.scans.open(case).stored)
-    path = write_export(mask, case.source, f"case-{case.number}", format, read_options(case)[0].series)
+    path = write_export(server.passing, mask, case, format)
     try:
         report = store(address, [path])
     finally:

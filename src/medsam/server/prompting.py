@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, cast
 
@@ -51,6 +53,7 @@ from medsam.server.state import (
 from medsam.server.worker import Cancelled
 
 router = APIRouter(prefix="/api/v1/cases/{case_id}", tags=["model"])
+log = logging.getLogger("medsam.server")
 MAX_JOBS = 100  # finished ones are forgotten from the oldest on
 POLL_SECONDS = 0.1
 
@@ -61,7 +64,7 @@ class _Job:
     annotator: str
     id: str = field(default_factory=lambda: secrets.token_hex(16))
     state: Literal["waiting", "running", "done", "failed", "cancelled"] = "waiting"
-    asked_at: float = field(default_factory=time.time)
+    asked_at: float = field(default_factory=time.monotonic)
     done: int = 0
     total: int = 0
     head: HeadView | None = None
@@ -75,18 +78,38 @@ class _Job:
             reached=self.reached,
         )  # fmt: skip
 
+    def settle(self, future: Future[object]) -> None:
+        """Take the end of a job that never began, or in which the server failed: whoever waits must be told."""
+        if self.state not in ("waiting", "running"):
+            return
+        error = future.exception()
+        if isinstance(error, MedsamError):
+            self.problem = Problem(error=type(error).__name__, got=error.got, expected=error.expected, fix=error.fix)
+        else:
+            log.error("fault: %s", type(error).__name__)
+            self.problem = Problem(error="Fault", got="the server failed", expected="an answer", fix="report it")
+        self.state = "failed"
+
 
 class Jobs:
-    """The jobs of a server, the newest of them."""
+    """The jobs of a server, the newest of them; threads may share it."""
 
     def __init__(self) -> None:
         self._jobs: OrderedDict[str, _Job] = OrderedDict()
+        self._lock = threading.Lock()
 
     def add(self, job: _Job) -> None:
         """Remember a job and forget the oldest finished ones."""
-        self._jobs[job.id] = job
-        for old in [j for j in self._jobs.values() if j.state not in ("waiting", "running")][: -MAX_JOBS or None]:
-            del self._jobs[old.id]
+        with self._lock:
+            self._jobs[job.id] = job
+            for old in [j for j in self._jobs.values() if j.state not in ("waiting", "running")][:-MAX_JOBS]:
+                del self._jobs[old.id]
+
+    def stop(self) -> None:
+        """Cancel all that are not finished."""
+        with self._lock:
+            for job in self._jobs.values():
+                job.stop.set()
 
     def find(self, job_id: str, case: str, annotator: str) -> _Job:
         """A job of one's own.
@@ -94,7 +117,8 @@ class Jobs:
         Raises:
             NotFound: there is none.
         """
-        job = self._jobs.get(job_id)
+        with self._lock:
+            job = self._jobs.get(job_id)
         if job is None or (job.case, job.annotator) != (case, annotator):
             raise NotFound("a job that is not there", expected="the id of a job", fix="start it again")
         return job
@@ -108,7 +132,7 @@ async def prompt_slice(
     """Segment one object on one slice; a newer prompt for the same object and slice takes an older one's place."""
     if asked.save and seen is None:
         raise Stale("a prompt to be saved without If-Match", expected='If-Match: "vN"', fix="send the ETag of the head")
-    key, asked_at = (me, asked.plane, asked.slice, asked.label, asked.save), time.time()
+    key, asked_at = (me, asked.plane, asked.slice, asked.label, asked.save), time.monotonic()
     future = server.worker.prompt(case.id, key, lambda: _answer(server, case, me, asked, seen))
     answer = cast(PromptOut, await asyncio.wrap_future(future))
     background.add_task(note_answer, server, case.id, me, asked_at)
@@ -175,7 +199,8 @@ def start_job(
             Prompt(p.label, p.slice, p.box, tuple(p.points), tuple(p.point_labels), p.box_3d) for p in asked.prompts
         ]
     job = _Job(case.id, me)
-    server.worker.job(case.id, lambda: _run(server, case, job, asked, work, seen=seen))
+    future = server.worker.job(case.id, lambda: _run(server, case, job, asked, work, seen=seen))
+    future.add_done_callback(job.settle)
     cast(Jobs, request.app.state.jobs).add(job)
     return job.view()
 
@@ -223,13 +248,6 @@ def _run(
         job.state = "done"
     except Cancelled:
         job.state = "cancelled"
-    except MedsamError as error:
-        job.problem = Problem(error=type(error).__name__, got=error.got, expected=error.expected, fix=error.fix)
-        job.state = "failed"
-    finally:
-        if job.state == "running":  # a fault of ours: whoever waits must be told
-            job.problem = Problem(error="Fault", got="the server failed", expected="an answer", fix="report it")
-            job.state = "failed"
 
 
 def _job_of(

@@ -97,7 +97,7 @@ async def segment_tile(
     request: Request, server: Server, me: Annotator, asked: TilePrompt
 ) -> list[dict[str, object]]:  # fmt: skip
     """Segment one object on a tile; the time counts for the case that the address names."""
-    number, asked_at = getattr(request.state, "case_number", None), time.time()
+    number, asked_at = getattr(request.state, "case_number", None), time.monotonic()
     case = None if number is None else await run_in_threadpool(find_case_by_number, server.project, number)
     key = (hashlib.sha256(asked.model_dump_json().encode()).hexdigest(), object())
     future = server.worker.prompt(f"sam-{me}", key, lambda: _features(server, asked))

@@ -11,7 +11,8 @@ from medsam.imaging.box_options import BetweenSlices, BoxOptions
 PlaneName = Literal["stored", "axial", "coronal", "sagittal"]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Label = Annotated[int, Field(ge=1, le=65535)]
-Index = Annotated[int, Field(ge=0)]
+Index = Annotated[int, Field(ge=0, le=(1 << 31) - 1)]
+RevisionId = Annotated[int, Field(ge=1, le=(1 << 63) - 1)]  # as many as a database counts
 Pair = tuple[Number, Number]
 Four = tuple[Number, Number, Number, Number]
 Six = tuple[Number, Number, Number, Number, Number, Number]
@@ -358,7 +359,7 @@ class TakeStep(_Strict):
     """Take over a version: another annotator's, or an earlier one; one's own before stays in the history."""
 
     step: Literal["take"]
-    revision: Annotated[int, Field(ge=1)]
+    revision: RevisionId
     label: Label | None = Field(None, description="this object alone; all without it")
 
 

@@ -38,7 +38,7 @@ CASE_ID = "^[0-9a-f]{32}$"
 
 @dataclass(frozen=True, eq=False)
 class ServerState:
-    """The parts of a running server."""
+    """The parts of a running server; what is sent lies in `passing` until it is of the project."""
 
     project: Project
     predictor: Predictor
@@ -47,6 +47,7 @@ class ServerState:
     scans: OpenScans
     cache: EmbeddingCache
     presence: Presence
+    passing: Path
     reads: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(READS_AT_ONCE))
 
     def check_upload(self, path: Path, *, mask: bool = False) -> None:
@@ -125,9 +126,9 @@ def note_work(server: ServerState, case_id: str, annotator: str, phase: Phase) -
 
 
 def note_answer(server: ServerState, case_id: str, annotator: str, asked_at: float) -> None:
-    """Keep when the model was asked, in seconds since 1970, and that it has answered now."""
-    now = time.time()
-    _note(server, case_id, annotator, [("marking", asked_at, 0.0), ("model", now, now - asked_at)])
+    """Keep when the model was asked, by time.monotonic, which nobody sets back, and that it has answered now."""
+    now, waited = time.time(), time.monotonic() - asked_at
+    _note(server, case_id, annotator, [("marking", now - waited, 0.0), ("model", now, waited)])
 
 
 def _note(server: ServerState, case_id: str, annotator: str, moments: list[tuple[Phase, float, float]]) -> None:

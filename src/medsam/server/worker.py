@@ -142,7 +142,7 @@ class ModelWorker:
         while (waiting := self._next_prompt()) is not None:
             _finish(waiting)
 
-    def close(self, seconds: float = 30.0) -> None:
+    def close(self, seconds: float = 10.0) -> None:
         """Finish what runs, refuse what waits, and end the thread."""
         with self._wake:
             self._closing = True

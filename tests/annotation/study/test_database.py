@@ -34,6 +34,25 @@ def test_there_is_a_dump_of_the_schema_of_today() -> None:
     assert [p.stem for p in PAST] == sorted(p.stem.split("_")[0] for p in versions.glob("0*.py"))
 
 
+def test_nothing_is_saved_into_a_file_that_another_has_replaced(tmp_path: Path) -> None:
+    project, case = started(tmp_path / "p")
+    with project:
+        project.save(case, "ana", mask(1), seen=0, kind="edit")
+        other, twin = started(tmp_path / "q")
+        other.close()
+        file = tmp_path / "p" / FILE
+        away = file.rename(tmp_path / "away")
+        with pytest.raises(DataError, match="another than was opened"):
+            project.save(case, "ana", mask(2), seen=1, kind="edit")
+        (tmp_path / "q" / FILE).rename(file)
+        for ask in (lambda: project.head(case, "ana"), lambda: project.set_status(twin, "done")):
+            with pytest.raises(DataError, match="another than was opened"):
+                ask()
+        away.rename(file)
+        project.save(case, "ana", mask(2), seen=1, kind="edit")
+        assert project.check() == []
+
+
 def fill(project: Project, case: str, labels: np.ndarray) -> None:
     for version in range(1, 400):
         project.save(case, "ana", labels, seen=version, kind="edit", event={"text": "x" * 4000})

@@ -72,6 +72,17 @@ def _engine(address: str | Path) -> Engine:
         ) from None
 
 
+def identify_file(engine: Engine) -> tuple[int, int] | None:
+    """Which file a project lies in, whatever its name; None for PostgreSQL, and where it is away."""
+    if engine.dialect.name != "sqlite":
+        return None
+    try:
+        found = Path(str(engine.url.database)).stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def take_turn(connection: Connection) -> None:
     """Begin a transaction that writes, after those of other processes."""
     if connection.dialect.name == "sqlite":

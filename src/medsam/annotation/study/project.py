@@ -22,6 +22,7 @@ from medsam.annotation.study.database import (
     database_errors_in_words,
     find_folder,
     holds_project,
+    identify_file,
     take_turn,
 )
 from medsam.annotation.study.heads import Head, move_head, read_head, undone_revisions
@@ -33,6 +34,7 @@ from medsam.annotation.study.rows import (
     ProjectObject,
     Revision,
     Status,
+    check_object,
     find_case_name,
     read_object,
     read_revision,
@@ -51,6 +53,7 @@ class Project:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._file = identify_file(engine)
 
     def __enter__(self) -> Project:
         return self
@@ -120,10 +123,9 @@ class Project:
         """Name an object of a case, or name it anew; one that is locked stays locked.
 
         Raises:
-            DataError: a label that a mask cannot hold, or an unknown case.
+            DataError: a label that a mask cannot hold, a text or a colour that is none, or an unknown case.
         """
-        if not 1 <= item.label <= 65535:
-            raise DataError(f"label {item.label}", expected="1 to 65535", fix="number the objects from 1")
+        check_object(item)
         self.case(case_id)
         values = {
             "name": item.name,
@@ -316,13 +318,23 @@ class Project:
                     found.append(f"revision {row['id']}: {error.got}")
         return found
 
+    def _check_file(self) -> None:
+        """Refuse to go on in another file: what is saved would go to one that is gone, and no connection may be opened."""
+        if identify_file(self._engine) != self._file:
+            raise DataError(
+                "the project's file is another than was opened", expected="the same file",
+                fix="put it back; before another takes its place, end the server",
+            )  # fmt: skip
+
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
+        self._check_file()
         with database_errors_in_words(), self._engine.connect() as connection:
             yield connection
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
+        self._check_file()
         with database_errors_in_words(), self._engine.begin() as connection:
             take_turn(connection)
             yield connection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 from sqlalchemy import RowMapping
 
 from medsam.annotation.study.label_runs import LabelRuns, decode_runs
+from medsam.errors import DataError
 
+MAX_TEXT = 200
 Status = Literal["new", "in work", "done", "reviewed"]
 Kind = Literal["prompt", "model", "edit", "import", "consensus"]
 STATUSES: tuple[Status, ...] = ("new", "in work", "done", "reviewed")
@@ -89,6 +92,24 @@ class Revision:
     def labels(self) -> NDArray[np.uint16]:
         """The mask unfolded, at every call: (D, H, W), uint16."""
         return self.runs.unfold()
+
+
+def check_object(item: ProjectObject) -> None:
+    """Refuse a description that masks, databases or file headers cannot hold.
+
+    Raises:
+        DataError: a label, a colour, or a text that is too long or holds control characters.
+    """
+    if not 1 <= item.label <= 65535:
+        raise DataError(f"label {item.label}", expected="1 to 65535", fix="number the objects from 1")
+    if item.color is not None and not all(0 <= part <= 255 for part in item.color):
+        raise DataError("a colour that is none", expected="red, green and blue from 0 to 255", fix="choose another")
+    for text in (item.name, *(item.code or ())):
+        if len(text) > MAX_TEXT or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text):
+            raise DataError(
+                f"a name or code that is no line of text ({len(text)} characters)", fix="write another",
+                expected=f"at most {MAX_TEXT} characters, none of them a control character",
+            )  # fmt: skip
 
 
 def find_case_name(row: RowMapping) -> ProjectCase:
