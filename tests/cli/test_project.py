@@ -25,6 +25,7 @@ def test_the_command_makes_adds_lists_and_exports(tmp_path: Path) -> None:
     )
     assert command("project new", folder).code == 0
     assert refused(command("project new", folder), "open it instead")
+    assert "Open a scan, a folder of scans or a project" in command("project open --help").out
     ended = command("project add --modality MR", folder, one, two, tmp_path / "no.nii")
     assert ended.code == 1 and "no.nii does not exist" in ended.err and "case 2: 3 x 8 x 10" in ended.out
     assert command("project add", folder, series).code == 0

@@ -27,6 +27,7 @@ Body = dict[str, Any]  # arguments of httpx
 NUMBER = st.one_of(
     st.integers(-5, 60), st.floats(-5, 60), st.sampled_from([1e9, -1e9, 1e308, float("nan"), None, "x", True])
 )
+ROI, BOX = [10, 32, 8, 22, 1, 4], [[2, 3], [8, 22], [10, 32]]  # around the bright block of the scan
 TRIPLE = st.lists(NUMBER, min_size=3, max_size=3)
 
 
@@ -64,15 +65,16 @@ def likely_bodies(draw: st.DrawFn, path: str, scan: bytes) -> Body | None:
         shape = draw(st.sampled_from([SHAPE, (1, *SHAPE), (3, *SHAPE), (1, 1, 4, 5), (2, 3), (1, 6, 40, 1)]))
         dtype = draw(st.sampled_from(["uint8", "int16", "float32", "bool", "float64"]))
         values = np.zeros(shape, dtype)
-        values[..., 2, draw(st.integers(0, 1)) :] = 1
+        values[..., -2:, draw(st.integers(0, 1)) :] = 1
         packed = pack_array(values)
         cut = draw(st.integers(0, len(packed)))
         content = draw(st.sampled_from([packed, packed, packed[:cut] + b"\xff" + packed[cut + 1 :]]))
         return {"content": content, "headers": {"X-Meta": json.dumps(draw(_meta()))}}
     if name in ("add_bbox_interaction", "add_point_interaction"):
         flags = {"include_interaction": draw(st.booleans()), "run_prediction": draw(st.booleans())}
-        box = draw(st.lists(st.lists(NUMBER, min_size=2, max_size=2), min_size=3, max_size=3))
-        return {"content": _json(flags | {"bbox_coords": box, "coordinates": draw(TRIPLE)}), "headers": JSON}
+        box = draw(st.just(BOX) | st.lists(st.lists(NUMBER, min_size=2, max_size=2), min_size=3, max_size=3))
+        at = draw(st.just([2, 12, 14]) | TRIPLE)
+        return {"content": _json(flags | {"bbox_coords": box, "coordinates": at}), "headers": JSON}
     if path == "/sam/":
         return {"content": _json(draw(_tile())), "headers": JSON}
     return None
@@ -88,8 +90,8 @@ def _json(value: object) -> bytes:
 @st.composite
 def _params(draw: st.DrawFn) -> str:
     told = {
-        "foreground": draw(st.lists(TRIPLE, max_size=3)), "background": draw(st.lists(TRIPLE, max_size=2)),
-        "roi": draw(st.lists(NUMBER, max_size=6)), "slice": draw(NUMBER), "label": draw(st.text(max_size=5)),
+        "foreground": draw(st.just([[14, 12, 2]]) | st.lists(TRIPLE, max_size=3)), "background": draw(st.lists(TRIPLE, max_size=2)),
+        "roi": draw(st.just(ROI) | st.lists(NUMBER, max_size=6)), "slice": draw(st.just(2) | NUMBER), "label": draw(st.text(max_size=5)),
         "result_extension": draw(st.sampled_from([".nrrd", ".nii.gz", "/../x", 7])), "result_compress": draw(st.booleans()),
         "label_info": [{"name": draw(st.text(max_size=3)), "idx": draw(NUMBER)}],
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""`medsam project`: make a project, add scans, see how far they are, export masks, report times, compare annotators."""
+"""`medsam project`: make a project, open it in the browser, add scans, see how far they are, export masks, report times, compare annotators."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from medsam.cli.flags import FileFlags, IntensityFlags, Output, Overwrite, ThisTerminal
+from medsam.cli.open import open_
 from medsam.jobs.options import FileOptions, IntensityOptions
 
 app = App(
     name="project",
-    help="Projects of annotations: new, add, list, export, report, agreement, consensus.",
+    help="Projects of annotations: new, open, add, list, export, report, agreement, consensus.",
     help_format="plaintext",
 )
+app.command(open_, name="open")
 
 
 @app.command
