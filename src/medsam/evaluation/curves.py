@@ -21,6 +21,7 @@ from medsam.evaluation.figures import (
     PAGE_IN,
     Plate,
     add_legend,
+    count,
     limit_scores,
     new_figure,
     pick_color,
@@ -157,7 +158,7 @@ def draw_runs(
             box["boxes"][0].set(facecolor=pick_color(r), alpha=0.35, linewidth=0.7)
             dots = x + rng.uniform(-0.25, 0.25, len(values)) * width
             axes.plot(dots, values, pick_marker(r), color=pick_color(r), markersize=2.6, markeredgewidth=0, alpha=0.9,
-                      label=f"{name} ({len(values)} tasks)" if k == 0 else None)  # fmt: skip
+                      label=f"{name} ({count(len(values), 'task')})" if k == 0 else None)  # fmt: skip
             q = np.quantile(values, (0.25, 0.5, 0.75)).tolist()
             rows.append((name, method, len(values), *q))
     axes.set_xticks(range(len(methods)), [wrap_name(method, len(methods)) for method in methods])

@@ -91,7 +91,7 @@ def draw_boxes(tasks: Sequence[TaskScores], measure: Measure) -> Plate:
     axes.set_ylabel(f"Median {TITLES[measure]} of a task")
     limit_scores(axes, medians_TK)
     caption = (
-        f"Median {TITLES[measure]} of {len(tasks)} tasks. Line: median; box: quartiles; whiskers: 1.5 times the "
+        f"Median {TITLES[measure]} of {count(len(tasks), 'task')}. Line: median; box: quartiles; whiskers: 1.5 times the "
         "interquartile range; triangles: least and largest; dots: tasks."
     )
     return Plate(f"boxes-{measure}", caption, figure, _task_data(f"boxes-{measure}", tasks, measure))
@@ -106,41 +106,41 @@ def draw_podium(tasks: Sequence[TaskScores], measure: Measure) -> Plate:
     from matplotlib.ticker import MaxNLocator
 
     methods, medians_TK = list(tasks[0].scores), median_table(tasks, measure)
-    places_TK, count = place_methods(medians_TK), len(methods)
-    figure = Figure(figsize=(PAGE_IN if count > COLUMN_METHODS else COLUMN_IN, 3.2), layout="constrained")
+    places_TK, beside = place_methods(medians_TK), len(methods)
+    figure = Figure(figsize=(PAGE_IN if beside > COLUMN_METHODS else COLUMN_IN, 3.2), layout="constrained")
     upper, lower = axes = figure.subplots(2, 1, height_ratios=[3, 1])
-    x_TK = (places_TK - 1) * (count + 1) + np.arange(count)
+    x_TK = (places_TK - 1) * (beside + 1) + np.arange(beside)
     for t in range(len(tasks)):
         order = np.argsort(x_TK[t])
         winner = int(order[0])
         upper.plot(x_TK[t, order], medians_TK[t, order], color=pick_color(winner), linewidth=0.5, alpha=0.5, zorder=1)
-    counts_KP = np.array([[int((places_TK[:, k] == p + 1).sum()) for p in range(count)] for k in range(count)])
+    counts_KP = np.array([[int((places_TK[:, k] == p + 1).sum()) for p in range(beside)] for k in range(beside)])
     for k, method in enumerate(methods):
         upper.plot(x_TK[:, k], medians_TK[:, k], pick_marker(k), color=pick_color(k), markersize=3.6, markeredgewidth=0.3,
                    markeredgecolor="white", label=method, clip_on=False)  # fmt: skip
-        x = np.arange(count) * (count + 1) + k
+        x = np.arange(beside) * (beside + 1) + k
         lower.bar(x, counts_KP[k], width=0.85, color=pick_color(k))
         for place, number in zip(x.tolist(), counts_KP[k].tolist(), strict=True):
             lower.annotate(str(number), (place, number), ha="center", va="bottom", fontsize=6)
     limit_scores(upper, medians_TK)
-    for p in range(1, count):
+    for p in range(1, beside):
         for one in axes:
-            one.axvline(p * (count + 1) - 1, color="#bbbbbb", linewidth=0.5, linestyle=":")
-    middle = np.arange(count) * (count + 1) + (count - 1) / 2
+            one.axvline(p * (beside + 1) - 1, color="#bbbbbb", linewidth=0.5, linestyle=":")
+    middle = np.arange(beside) * (beside + 1) + (beside - 1) / 2
     for one in axes:
-        one.set_xlim(-0.9, count * (count + 1) - 1.1)
+        one.set_xlim(-0.9, beside * (beside + 1) - 1.1)
     upper.set_xticks([])
     upper.set_ylabel(f"Median {TITLES[measure]} of a task")
-    lower.set_xticks(middle, [f"place {p + 1}" for p in range(count)])
+    lower.set_xticks(middle, [f"place {p + 1}" for p in range(beside)])
     lower.set_ylabel("Tasks")
     lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     lower.set_ylim(0, max(1, counts_KP.max()) * 1.25)
     add_legend(upper)
-    ties = int((np.sort(places_TK, axis=1) != np.arange(1, count + 1)).any(axis=1).sum())
+    ties = int((np.sort(places_TK, axis=1) != np.arange(1, beside + 1)).any(axis=1).sum())
     caption = (
-        f"Upper part: each dot is the median {TITLES[measure]} of one of {len(tasks)} tasks, at the place of its model; "
+        f"Upper part: each dot is the median {TITLES[measure]} of one of {count(len(tasks), 'task')}, at the place of its model; "
         "dots of one task are joined in the colour of its best model. Lower part: how often each model took each place. "
-        f"Models that tie share the better place ({ties} {'task' if ties == 1 else 'tasks'})."
+        f"Models that tie share the better place ({count(ties, 'task')})."
     )
     rows = tuple((*_task_cells(task), m, float(medians_TK[t, k]), int(places_TK[t, k]))
                  for t, task in enumerate(tasks) for k, m in enumerate(methods))  # fmt: skip
@@ -334,6 +334,11 @@ def limit_scores(axes: Axes, values: NDArray[np.float64]) -> None:
     axes.set_ylim(max(0.0, float(np.floor(10 * values.min() - 0.2)) / 10), 1.0)
     axes.grid(axis="y", color="#e5e5e5", linewidth=0.5)
     axes.set_axisbelow(True)
+
+
+def count(number: int, what: str) -> str:
+    """Say how many there are of something."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def pick_color(k: int) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from medsam.errors import DataError
 from medsam.evaluation.figures import (
     Plate,
+    count,
     draw_boxes,
     draw_calibration,
     draw_latency,
@@ -231,8 +232,8 @@ def _state_facts(
 ) -> tuple[str, ...]:
     cases, groups = sum(len(task.cases) for task in tasks), len({g for task in tasks for g in task.groups})
     facts = [
-        f"{len(tasks[0].scores)} models, {len(tasks)} tasks, {cases} cases of {groups} patients or volumes. "
-        f"{failed} rows count as failed, with Dice and NSD 0.",
+        f"{count(len(tasks[0].scores), 'model')}, {count(len(tasks), 'task')}, {count(cases, 'case')} of "
+        f"{count(groups, 'group')} (patients or volumes). {failed} rows count as failed, with Dice and NSD 0.",
         f"Bootstrap of {request.rounds} rounds, seed {request.seed}. NSD at 2 {name_units(tasks)}.",
     ]
     if left_out:
