@@ -17,6 +17,7 @@ export function choose(title: string, hint: string, find: (words: string) => Pro
   let asked = 0;
   const search = async (): Promise<void> => {
     const turn = ++asked;
+    if (!list.children.length) found.textContent = "Searching";
     try {
       const choices = await find(words.value.trim());
       if (turn !== asked) return;

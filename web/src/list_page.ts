@@ -82,7 +82,7 @@ function card(item: CaseView, pictures: Pictures): HTMLElement {
     element("div", { class: "case-picture" }, canvas),
     element("div", { class: "case-words" },
       element("div", { class: "case-title" }, element("span", { text: api.titleOf(item) }), element("span", { class: `status ${look}`, text: words })), detail,
-      item.working.length ? element("div", { class: "case-company", text: `${item.working.map((one) => one.annotator).join(", ")} working here` }) : null));
+      item.working.length ? element("div", { class: "case-company", text: `At work now: ${item.working.map((one) => one.annotator).join(", ")}` }) : null));
 }
 
 export function describe(info: api.CaseInfo): string {
