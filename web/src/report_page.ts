@@ -56,7 +56,7 @@ function body(report: Report): HTMLElement[] {
   const mean = savedBy(report.times);
   const facts: [string, string][] = [
     ["Without the model", mean.without === null ? "–" : clock(mean.without)], ["With the model", mean.with === null ? "–" : clock(mean.with)],
-    ["Time saved", mean.share === null ? "–" : `${Math.round(100 * mean.share)} %`],
+    ["Time saved", mean.share === null ? "–" : `${Math.round(100 * mean.share)} %`.replace("-", "−")],
   ];
   const most = Math.max(...report.times.map((one) => one.total), 1);
   return [
