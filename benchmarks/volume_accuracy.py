@@ -51,7 +51,7 @@ def ways(predictor: Predictor, image: Image, expert: Mask, cache: EmbeddingCache
     """What is compared, each with its own prompts."""
     inside = expert.labels > 0
     slices = np.flatnonzero(inside.any(axis=(1, 2))).tolist()
-    boxes = {k: [tuple(box_from_mask(inside[k]).tolist())] for k in slices}
+    boxes = {k: [tuple(box_from_mask(one).tolist())] for k, one in zip(slices, inside[slices], strict=True)}
     x0, y0, x1, y1 = box_from_mask(inside.any(axis=0)).tolist()
     solid = [(x0, y0, slices[0], x1, y1, slices[-1])]
     alone = [replace(one, also={}) for one in make_tracks([Prompt(1, box_3d=solid[0])], image.grid.shape)]

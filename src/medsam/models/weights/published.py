@@ -132,6 +132,24 @@ _OURS = Published(
     homepage=f"{_MEDSAM_HOME}/tree/LiteMedSAM",
 )
 
+_OPEN = Published(
+    # Trained by this project on pictures whose licence allows commercial use, and averaged with LiteMedSAM; its card lies beside the file.
+    manifest=replace(
+        _LITE.manifest,
+        name="openmedsam-lite-open",
+        prompts=("box", "point"),
+        quality_trained=True,
+        sha256="d1956ba600c6d8c2c7f641b0d7aa14f83b1af4ddfb92625b8d63629c5bf6b051",
+        licence="CC BY-SA 4.0",
+    ),
+    file="openmedsam-lite-open.safetensors",
+    sources=(Packaged(),),
+    size=19_654_712,
+    md5=None,
+    description="LiteMedSAM with a decoder learnt on openly licensed pictures: boxes, clicks, a trained score",
+    homepage=f"{_MEDSAM_HOME}/tree/LiteMedSAM",
+)
+
 _MEDSAM = Published(
     manifest=Manifest(
         name="medsam-vit-b",
@@ -203,6 +221,7 @@ _MIRROR = replace(_SAM, name="wanglab/medsam-vit-base", prompts=("box",), multim
 
 PUBLISHED: tuple[Published, ...] = (
     _LITE,
+    _OPEN,
     _OURS,
     _MEDSAM,
     _MEDSAM_V0,
