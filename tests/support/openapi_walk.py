@@ -130,6 +130,7 @@ def _aim(case: schemathesis.Case, known: _Known, lease: str | None, session: str
             case.headers["If-Match"] = head
     if "model" in case.path_parameters:
         case.path_parameters["model"] = ("medsam_2d", "medsam_3d", "medsam_scribbles")[number % 3]
+        case.query = {**(case.query or {}), "image": known.case, "session_id": ""}
     if "session" in case.path_parameters and session is not None:
         case.path_parameters["session"] = session
     for name in ("image", "label"):
