@@ -2,7 +2,7 @@
 
     python recipes/open_sets.py ../shared/data/slices out/open
     python recipes/open_features.py out/open out/open-features
-    python recipes/open_weights.py train out/open-features out/seed0.pt --seed 0        # and seeds 1 and 2
+    python recipes/open_weights.py train out/open-features out/seed0.pt --seed 0        # and seed 1, and seed 2 with --stop 90
     python recipes/open_weights.py mix out/seed0.pt out/seed1.pt --share 0.5 -o out/body.safetensors
     python recipes/open_weights.py train out/open-features out/clicks.pt --seed 10 --body out/body.safetensors --steps 60 --rate 2e-4
     python recipes/open_weights.py mix out/seed?.pt --share 0.4 --answers out/clicks.pt -o out/mean.safetensors
@@ -301,7 +301,7 @@ def set_learning(model: MedSAM, *, clicks_only: bool) -> list[dict[str, object]]
     return [{"params": some, "share": RATES[name]} for name, some in groups.items() if some]
 
 
-def train(folder: Path, out: Path, *, seed: int, steps: int, rate: float, body: Path | None) -> None:
+def train(folder: Path, out: Path, *, seed: int, steps: int, stop: int, rate: float, body: Path | None) -> None:
     """Train one seed on one thread and write the decoder and the prompt encoder.
 
     With a body, that is where it begins, and it learns clicks and the score alone.
@@ -319,7 +319,7 @@ def train(folder: Path, out: Path, *, seed: int, steps: int, rate: float, body: 
     chances = np.array([2.0 if name in TWICE else 1.0 for name in names])
     began = time.perf_counter()
     seen: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    for step in range(steps):
+    for step in range(min(steps, stop)):
         now = rate * min(1, (step + 1) / 10) * 0.5 * (1 + math.cos(math.pi * step / steps))
         for group in optimizer.param_groups:
             group["lr"] = now * group["share"]
@@ -365,6 +365,7 @@ def main() -> None:
     one.add_argument("out", type=Path)
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--steps", type=int, default=140)
+    one.add_argument("--stop", type=int, default=10_000, help="end before the rate has come down")
     one.add_argument("--rate", type=float, default=1.5e-4)
     one.add_argument("--body", type=Path, help="weights whose decoder stays, so that clicks and the score alone learn")
     one = ways.add_parser("mix")
@@ -374,7 +375,15 @@ def main() -> None:
     one.add_argument("--answers", type=Path, help="a run of clicks and the score alone, which these come from")
     given = parser.parse_args()
     if given.way == "train":
-        train(given.features, given.out, seed=given.seed, steps=given.steps, rate=given.rate, body=given.body)
+        train(
+            given.features,
+            given.out,
+            seed=given.seed,
+            steps=given.steps,
+            stop=given.stop,
+            rate=given.rate,
+            body=given.body,
+        )
     else:
         mix(given.seeds, given.out, share=given.share, answers=given.answers)
 
