@@ -168,11 +168,13 @@ def listen(app: FastAPI, host: str, port: int, tell: Callable[[str], None], toke
     )  # fmt: skip
     settle_memory()
     tell(f"http://{name}:{listener.getsockname()[1]}{query}")
+    server = EndingServer(config)
     with listener:
         try:
-            EndingServer(config).run(sockets=[listener])
+            server.run(sockets=[listener])
         except KeyboardInterrupt:
-            if _works(app):  # a thread inside the model's library can be neither stopped nor left to Python's own end
+            # A thread inside the model's library can be neither stopped nor left to Python's own end, which it would abort.
+            if server.force_exit or _works(app):
                 end_at_once(INTERRUPTED)
             raise
 
