@@ -60,7 +60,7 @@ def test_killed_21_times_at_any_step_and_in_mid_save_it_goes_on_bit_by_bit(discs
 @pytest.mark.integration
 @pytest.mark.parametrize("how", ["killed-ddp", "killed-fsdp"])
 def test_killed_with_several_processes_it_goes_on_bit_by_bit(discs: Path, tmp_path: Path, how: str) -> None:
-    goes_on_after(how, 6, 3, discs, tmp_path / how)
+    goes_on_after(how, 3, 3, discs, tmp_path / how)  # the third in mid-save
 
 
 def test_embeddings_encoded_once_change_nothing(discs: Path, tmp_path: Path) -> None:
