@@ -114,40 +114,35 @@ _LITE = Published(
     homepage=f"{_MEDSAM_HOME}/tree/LiteMedSAM",
 )
 
-_OURS = Published(
-    # Trained by this project from LiteMedSAM; its card lies beside the file.
-    manifest=replace(
-        _LITE.manifest,
-        name="openmedsam-lite",
-        prompts=("box", "point"),
-        quality_trained=True,
-        sha256="b55723dba5b9eac4f2eb7e0bcca6f215bdb746024647d8aeb69a4232fa62b9c3",
-        licence="research only: trained on sets with CC BY-NC, CC BY-NC-SA and research-only terms",
-    ),
-    file="openmedsam-lite.safetensors",
-    sources=(Packaged(),),
-    size=19_654_776,
-    md5=None,
-    description="LiteMedSAM fine-tuned here on ten modalities: rough boxes, clicks, a trained score",
-    homepage=f"{_MEDSAM_HOME}/tree/LiteMedSAM",
-)
 
-_OPEN = Published(
-    # Trained by this project on pictures whose licence allows commercial use, and averaged with LiteMedSAM; its card lies beside the file.
-    manifest=replace(
-        _LITE.manifest,
-        name="openmedsam-lite-open",
-        prompts=("box", "point"),
-        quality_trained=True,
-        sha256="d1956ba600c6d8c2c7f641b0d7aa14f83b1af4ddfb92625b8d63629c5bf6b051",
-        licence="CC BY-SA 4.0",
-    ),
-    file="openmedsam-lite-open.safetensors",
-    sources=(Packaged(),),
+def _of_this_project(name: str, *, sha256: str, size: int, licence: str, description: str) -> Published:
+    """Weights that this project trained from LiteMedSAM; their card lies beside the file in the package."""
+    return Published(
+        manifest=replace(
+            _LITE.manifest, name=name, prompts=("box", "point"), quality_trained=True, sha256=sha256, licence=licence
+        ),
+        file=f"{name}.safetensors",
+        sources=(Packaged(),),
+        size=size,
+        md5=None,
+        description=description,
+        homepage=f"{_MEDSAM_HOME}/tree/LiteMedSAM",
+    )
+
+
+_OURS = _of_this_project(
+    "openmedsam-lite",
+    sha256="b55723dba5b9eac4f2eb7e0bcca6f215bdb746024647d8aeb69a4232fa62b9c3",
+    size=19_654_776,
+    licence="research only: trained on sets with CC BY-NC, CC BY-NC-SA and research-only terms",
+    description="LiteMedSAM fine-tuned here on ten modalities: rough boxes, clicks, a trained score",
+)
+_OPEN = _of_this_project(
+    "openmedsam-lite-open",
+    sha256="d1956ba600c6d8c2c7f641b0d7aa14f83b1af4ddfb92625b8d63629c5bf6b051",
     size=19_654_712,
-    md5=None,
+    licence="CC BY-SA 4.0",
     description="LiteMedSAM with a decoder learnt on openly licensed pictures: boxes, clicks, a trained score",
-    homepage=f"{_MEDSAM_HOME}/tree/LiteMedSAM",
 )
 
 _MEDSAM = Published(
