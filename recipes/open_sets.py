@@ -34,7 +34,7 @@ def write_open_sets(collection: Path, out: Path) -> dict[str, int]:
     for folder, word, name, licence in SOURCES:
         root = (collection / folder).resolve()
         with (root / "index.csv").open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if not word or _first_word(row["image"]) == word]
+            rows = [row for row in csv.DictReader(file) if not word or first_word(row["image"]) == word]
         (out / name).mkdir(parents=True, exist_ok=True)
         with (out / name / "index.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, [*rows[0], "licence"])
@@ -46,7 +46,8 @@ def write_open_sets(collection: Path, out: Path) -> dict[str, int]:
     return counts
 
 
-def _first_word(image: str) -> str:
+def first_word(image: str) -> str:
+    """The source of a picture of a mixed set, which its name begins with."""
     return Path(image).stem.split("_")[0]
 
 
